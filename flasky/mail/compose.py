@@ -1,0 +1,77 @@
+"""A template pair and a context become one flask_mail.Message."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from flask import Flask, current_app
+from flask_mail import Message
+from jinja2 import StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
+
+from flasky.mail.address import parse
+from flasky.mail.errors import InvalidMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jinja2 import Environment
+
+    from flasky.mail.address import type_of_address
+
+
+def compose(to: type_of_address, subject: str, template: str, /, **context: Any) -> Message:
+    """Render ``template.txt`` and ``template.html`` with *context* into a message to *to*.
+
+    The message can be added to (``attach``, ``cc``, ``reply_to``) before it is given to ``enqueue``. Raises InvalidMessage
+    where a half is missing or broken, a variable is missing, or the address is none.
+    """
+    parse(to, "recipient")
+    if not isinstance(subject, str):
+        message = f"the subject is {type(subject).__name__}, not a string"
+        raise InvalidMessage(message)
+    app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
+    mail = app.extensions["mail"]
+    app.update_template_context(context)
+    text, html = (_render(mail.templates, f"{template}.{half}", context) for half in ("txt", "html"))
+    return Message(mail.subject_prefix + subject, [to], text, html, sender=mail.sender)
+
+
+def _render(templates: Environment, name: str, context: dict[str, Any]) -> str:
+    try:
+        return templates.get_template(name).render(context)
+    except TemplateNotFound as error:
+        message = f"the template {error.name} is missing: a mail needs both halves, .txt and .html"
+        raise InvalidMessage(message) from error
+    except TemplateSyntaxError as error:
+        message = f"the template {error.name or name} is broken in line {error.lineno}: {error.message}"
+        raise InvalidMessage(message) from error
+    except UndefinedError as error:
+        message = f"the template {name} asks for something that was not given: {error.message}"
+        raise InvalidMessage(message) from error
+    except TemplateError as error:
+        message = f"the template {name} cannot be rendered: {error}"
+        raise InvalidMessage(message) from error
+
+
+def mail_templates(app: Flask, base_url: str) -> Environment:
+    """Return the app's template environment for mail: a missing variable is an error, and links begin with *base_url*."""
+    environment = app.jinja_env.overlay(undefined=StrictUndefined)
+    own: dict[str, Any] = {"url_for": url_builder(app, base_url)} if base_url else {}
+    environment.globals = ChainMap(own, app.jinja_env.globals)  # type: ignore[assignment] # any mapping serves
+    return environment
+
+
+def url_builder(app: Flask, base_url: str) -> Callable[..., str]:
+    """Return a ``url_for`` whose links are absolute and begin with *base_url*, whatever Host a request has claimed."""
+    base = urlsplit(base_url)
+    adapter = app.url_map.bind(base.netloc, base.path or "/", url_scheme=base.scheme)
+
+    def url_for(endpoint: str, *, _anchor: str | None = None, **values: Any) -> str:
+        for name in ("_external", "_scheme"):
+            values.pop(name, None)
+        url = adapter.build(endpoint, values, force_external=True)
+        return f"{url}#{_anchor}" if _anchor else url
+
+    return url_for

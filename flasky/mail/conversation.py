@@ -1,0 +1,322 @@
+"""One connection to one SMTP server: every wait has an end, and every answer becomes one of our errors.
+
+Built on smtplib for greeting, STARTTLS and login. Reading, writing and the transaction are our own: smtplib's
+timeout is for each read, so that a server which drips its answer byte by byte can hold it for ever, and it spends a
+round trip on each command where RFC 2920 (PIPELINING) allows MAIL, RCPT and DATA in one write.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import select
+import smtplib
+import socket
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from flasky.mail.errors import ENHANCED, Deferred, Refused, Unavailable
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+log = logging.getLogger("flasky.mail.smtp")
+
+REPLY = re.compile(rb"\d{3}(?:[ -].*)?")
+# RFC 5321, 4.5.3.1.5 sets 512 octets for a reply line; some servers send more, none sends this much.
+LONGEST_LINE = 8192
+MOST_LINES = 100
+CHUNK = 65536
+# How often a long wait looks up, to renew a lease or learn that it is lost, in seconds.
+LOOK_UP = 5.0
+# RFC 5321, 4.5.3.2.6: ten minutes after the final dot, because giving up early makes a second copy. Ten times
+# the patience for other answers comes to five minutes by default.
+PATIENCE_AFTER_DOT = 10
+QUIT_PATIENCE = 1.0
+
+CLOSING = 421
+START_INPUT = 354
+TOO_LARGE = 552
+
+# Refusals that speak of us: by RFC 3463 code, by reply code, and, because Postfix answers 5.7.1 at RCPT to a refused
+# sender and a refused recipient alike, by the words of Postfix, Exim, OpenSMTPD, Exchange and the large providers.
+OUR_ENHANCED = re.compile(r"5\.1\.[78]$|5\.7\.(0|3|8|9|14|57|60|64)$")
+OUR_CODES = {530, 534, 535, 538}
+OUR_WORDS = re.compile(
+    r"relay|authenticat|log ?in\b|"
+    r"sender\b.{0,60}\b(reject|refus|denied|not |unknown|invalid|verif|block)|"
+    r"\b(reject|refus|denied|invalid|unknown|block)\w*\b.{0,20}\bsender\b|"
+    r"not (allowed|permitted|authori[sz]ed) to send|client host .{0,80}(reject|block|denied)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class Reply(NamedTuple):
+    """What the server answered: the code, and its text with the enhanced status code first."""
+
+    code: int
+    text: str
+
+
+def nothing() -> None:
+    """Be the guard of a transmission that no lease protects."""
+
+
+class Conversation(smtplib.SMTP):
+    """A connection that has been greeted; ``transmit`` sends one email to one recipient over it.
+
+    *timeout* is the longest silence, and the longest answer, in seconds. *implicit_tls* encrypts from the first byte.
+    """
+
+    def __init__(self, host: str, port: int, timeout: float, implicit_tls: ssl.SSLContext | None = None) -> None:
+        self._implicit_tls = implicit_tls
+        self._received = bytearray()
+        self._dirty = False
+        self._patience = timeout
+        self._guard: Callable[[], None] = nothing
+        self.transmitted = 0
+        super().__init__(host, port, local_hostname=_own_name(), timeout=timeout)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        connection = socket.create_connection((host, port), timeout)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._implicit_tls is None:
+            return connection
+        return self._implicit_tls.wrap_socket(connection, server_hostname=host)
+
+    def secure(self, context: ssl.SSLContext) -> None:
+        """Switch to TLS with STARTTLS, or raise Unavailable: nothing is sent in the clear."""
+        if not self.has_extn("starttls"):
+            message = "the server does not offer STARTTLS, and MAIL_USE_TLS says that nothing is sent without it"
+            raise Unavailable(message, ours=True)
+        self.starttls(context=context)
+        if self._received:
+            self.close()
+            message = "the server sent more than it should before TLS: somebody may be in the line"
+            raise Unavailable(message)
+        self.greet()
+
+    def greet(self) -> None:
+        """Say EHLO, or HELO to an old server, and learn what it can do."""
+        code, text = self.ehlo()
+        if code == CLOSING or not 200 <= code <= 299:  # noqa: PLR2004 - RFC 5321, 4.2.1
+            code, text = (code, text) if code == CLOSING else self.helo()
+        if not 200 <= code <= 299:  # noqa: PLR2004
+            raise Unavailable(_text(text), code)
+
+    # Reading and writing
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Read one whole reply within the patience there is, however slowly it comes."""
+        deadline = time.monotonic() + self._patience
+        lines: list[bytes] = []
+        while True:
+            line = self._line(deadline)
+            if len(lines) == MOST_LINES:
+                self._broken("the server's reply has no end")
+            if not REPLY.fullmatch(line):
+                self._broken(f"the server answered {line[:80]!r}, which is no SMTP reply")
+            lines.append(line[4:].strip())
+            if line[3:4] != b"-":
+                return int(line[:3]), b"\n".join(lines)
+
+    def _line(self, deadline: float) -> bytes:
+        received = self._received
+        while (end := received.find(b"\n")) < 0:
+            if len(received) > LONGEST_LINE:
+                self._broken("the server's reply has a line without end")
+            self._guard()
+            left, sock = deadline - time.monotonic(), self.sock
+            if left <= 0 or sock is None:
+                self._broken(f"the server did not answer within {self._patience:g} s")
+            try:
+                sock.settimeout(min(left, LOOK_UP))
+                data = sock.recv(CHUNK)
+            except TimeoutError:
+                continue
+            except OSError as error:
+                self._broken(f"connection lost: {error}")
+            if not data:
+                self._broken("the server closed the connection")
+            received += data
+        line = bytes(received[:end]).rstrip(b"\r")
+        del received[: end + 1]
+        return line
+
+    def send(self, s: str | bytes) -> None:  # type: ignore[override]
+        """Write all of *s*, within the timeout for each piece of it."""
+        data = s.encode(self.command_encoding) if isinstance(s, str) else s
+        view = memoryview(data)
+        for start in range(0, len(view), CHUNK):
+            self._guard()
+            sock = self.sock
+            if sock is None:
+                self._broken("the connection is closed")
+            try:
+                sock.settimeout(self.timeout)
+                sock.sendall(view[start : start + CHUNK])
+            except OSError as error:
+                self._broken(f"connection lost: {error}")
+
+    def _broken(self, why: str) -> NoReturn:
+        self.close()
+        raise smtplib.SMTPServerDisconnected(why)
+
+    # State
+
+    @property
+    def is_alive(self) -> bool:
+        """Return whether the connection can be used again; only a socket with something to read costs a round trip.
+
+        An idle 421, a FIN and a reset make it readable, and so do a healthy server's TLS session tickets: then ask.
+        """
+        if self.sock is None:
+            return False
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        if not self._received and not poll.poll(0):
+            return True
+        with suppress(smtplib.SMTPException, OSError):
+            return self.noop()[0] == 250  # noqa: PLR2004
+        return False
+
+    def leave(self) -> None:
+        """Say QUIT and close; nothing that goes wrong here can hurt an email."""
+        self._guard, self._patience, self.timeout = nothing, QUIT_PATIENCE, QUIT_PATIENCE
+        with suppress(smtplib.SMTPException, OSError):
+            self.docmd("QUIT")
+        self.close()
+
+    def cut(self) -> None:
+        """End whatever read or write is under way, from another thread: both fail at once, TLS too."""
+        sock = self.sock
+        if sock is not None:
+            with suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    # One email
+
+    def transmit(
+        self, sender: str, recipient: str, source: bytes, *, smtputf8: bool = False, guard: Callable[[], None] = nothing
+    ) -> Reply:
+        """Send *source* from *sender* to *recipient* and return the server's acceptance.
+
+        *guard* is called before anything is written and while waiting; what it raises cuts the line, so that an email whose
+        lease is lost cannot go out. Raises Refused, Deferred or Unavailable; smtplib.SMTPServerDisconnected where the
+        line broke before the message itself was on it, so that the caller may try again over a new one.
+        """
+        self._check_limits(len(source), smtputf8=smtputf8)
+        self._guard = guard
+        try:
+            self._envelope(sender, recipient, len(source), smtputf8=smtputf8)
+            return self._body(source)
+        except BaseException:
+            # Whatever escapes in the middle of a conversation leaves it in a state that nobody knows.
+            if not self._dirty:
+                self.close()
+            raise
+        finally:
+            self._guard = nothing
+            self._patience = self.timeout
+
+    def _check_limits(self, size: int, *, smtputf8: bool) -> None:
+        limit = self.esmtp_features.get("size", "")
+        if limit.isdigit() and 0 < int(limit) < size:
+            message = f"5.3.4 the message has {size} bytes, the server takes {limit} at most"
+            raise Refused(message, TOO_LARGE)
+        if smtputf8 and not self.has_extn("smtputf8"):
+            message = "5.6.7 the address has letters beyond ASCII before the @, and the server does not offer SMTPUTF8"
+            raise Refused(message, 550)
+
+    def _envelope(self, sender: str, recipient: str, size: int, *, smtputf8: bool) -> None:
+        options = f" SIZE={size}" if self.has_extn("size") else ""
+        options += " SMTPUTF8" if smtputf8 else ""
+        commands = [f"MAIL FROM:<{sender}>{options}", f"RCPT TO:<{recipient}>", "DATA"]
+        if self._dirty:
+            # A refused transaction can still be open: without RSET a later recipient would be added to it.
+            commands.insert(0, "RSET")
+            self._dirty = False
+        log.debug("%s", commands)
+        if self.has_extn("pipelining"):
+            self.send("".join(f"{one}\r\n" for one in commands).encode())
+            replies = [self._reply() for _ in commands]
+        else:
+            replies = []
+            for one in commands:
+                self.send(f"{one}\r\n".encode())
+                replies.append(self._reply())
+                if not _goes_on(replies[-1]):
+                    break
+        for command, reply in zip(commands, replies, strict=False):
+            if not _goes_on(reply):
+                # DATA was answered 354 all the same: a lone dot would send an empty mail (seen with Postfix and
+                # Exim), so only closing gets out of it.
+                self._refused(command, reply, close=replies[-1].code == START_INPUT)
+
+    def _reply(self) -> Reply:
+        code, text = self.getreply()
+        reply = Reply(code, _text(text))
+        log.debug("%s", reply)
+        if code == CLOSING:
+            self.close()
+            raise Unavailable(reply.text, CLOSING)
+        return reply
+
+    def _refused(self, command: str, reply: Reply, *, close: bool) -> None:
+        if close:
+            self.close()
+        self._dirty = True
+        raise _verdict(command.partition(" ")[0], reply)
+
+    def _body(self, source: bytes) -> Reply:
+        # RFC 5321, 4.5.2: a dot at the beginning of a line is doubled.
+        data = source.replace(b"\r\n.", b"\r\n..")
+        end = b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
+        try:
+            self.send(data + end)
+            self._patience = self.timeout * PATIENCE_AFTER_DOT
+            reply = self._reply()
+        except (smtplib.SMTPException, OSError) as error:
+            # Counted as uncertain even where the body was cut short: only the server knows how much it got.
+            raise Deferred(f"{error} (after the message was on its way)", uncertain=True) from error
+        self.transmitted += 1
+        if not _goes_on(reply):
+            self._refused(".", reply, close=False)
+        return reply
+
+
+def _goes_on(reply: Reply) -> bool:
+    return 200 <= reply.code <= 299 or reply.code == START_INPUT  # noqa: PLR2004 - RFC 5321, 4.2.1
+
+
+def _verdict(stage: str, reply: Reply) -> Refused | Deferred | Unavailable:
+    """Turn a refusal into the error that says whose fault it is; the stage alone does not tell."""
+    if not 500 <= reply.code <= 599:  # noqa: PLR2004
+        return Deferred(reply.text, reply.code)
+    if _speaks_of_us(stage, reply):
+        return Unavailable(reply.text, reply.code, ours=True)
+    return Refused(reply.text, reply.code)
+
+
+def _speaks_of_us(stage: str, reply: Reply) -> bool:
+    found = ENHANCED.match(reply.text)
+    enhanced = found.group(1) if found else ""
+    if reply.code == TOO_LARGE or enhanced.startswith("5.3.4"):
+        return False
+    if stage in {"MAIL", "RSET"} or reply.code in OUR_CODES or OUR_ENHANCED.match(enhanced):
+        return True
+    return not enhanced.startswith("5.1.1") and bool(OUR_WORDS.search(reply.text))
+
+
+def _text(raw: bytes) -> str:
+    """Return a reply on one line, without what could end a log line or upset a terminal, and not without end."""
+    text = " ".join(raw.decode("utf-8", "replace").split())
+    return "".join(character if character.isprintable() else "?" for character in text)[:1000]
+
+
+def _own_name() -> str:
+    """Return the name for EHLO without asking DNS, which can hang: the host's own, or an address literal."""
+    name = socket.gethostname()
+    return name if "." in name and name.isascii() else "[127.0.0.1]"

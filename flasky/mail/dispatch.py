@@ -1,0 +1,217 @@
+"""The one module that knows RQ and Redis: rings the bell after a commit, and makes the worker that hears it.
+
+The bell is one RQ job without arguments. Nothing about an email is in Redis: what is due, the database knows.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, current_app
+from flask.cli import ScriptInfo
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from rq import Queue, SimpleWorker
+from rq.serializers import JSONSerializer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flasky.mail.deliverer import Deliverer
+
+log = logging.getLogger("flasky.mail")
+
+QUEUE = "mail"
+# A string, so that ringing imports nothing; with JSON, so that nothing is ever unpickled.
+JOB = "flasky.mail.dispatch.deliver_mail"
+# What a visitor may have to wait for the bell where Redis hangs, in seconds, for each of two commands.
+BELL_TIMEOUT = 0.05
+# How long the bell is left alone after it has failed, in seconds; the sweep is there all the same.
+BELL_REST = 1.0
+# How long one job goes on under a stock ``rq worker``, and what RQ allows it, in seconds.
+JOB_SECONDS = 60
+JOB_TIMEOUT = 600
+# How long a job of our own worker waits for its deliverer, so that the dashboard shows it busy, in seconds.
+JOB_WAITS = 60.0
+# The blocking dequeue returns after worker_ttl - 15 s; then the worker's heartbeat is due.
+WORKER_TTL = 35
+RECONNECT_EVERY = 2.0
+# How long RQ's loop may take to say goodbye to Redis once the deliverer has ended, in seconds.
+LAST_WORDS = 0.4
+
+
+def connect(url: str, *, verify: bool = True, timeout: float | None = None) -> Redis:
+    """Return a client for *url*; with *timeout*, one that fails within it instead of trying again."""
+    options: dict[str, Any] = {}
+    if url.startswith("rediss:") and not verify:
+        options["ssl_cert_reqs"] = "none"
+    if timeout is not None:
+        options |= {"socket_connect_timeout": timeout, "socket_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
+    return Redis.from_url(url, **options)
+
+
+class RqBell:
+    """Rings by putting a job into the RQ queue, unless one is waiting there already: that one will see our row."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._queue = Queue(QUEUE, connection=redis, serializer=JSONSerializer)
+        self._rest = threading.Event()
+
+    def ring(self) -> None:
+        """Ring; a Redis that is away costs a bounded moment and a warning, never an error."""
+        if self._rest.is_set():
+            return
+        try:
+            if self._queue.count == 0:
+                self._queue.enqueue(JOB, job_timeout=JOB_TIMEOUT, result_ttl=0, failure_ttl=86400, description="deliver mail")
+        except RedisError as error:
+            log.warning("mail: Redis is away (%s), so the mail waits for the next sweep", error)
+            self._rest.set()
+            timer = threading.Timer(BELL_REST, self._rest.clear)
+            timer.daemon = True
+            timer.start()
+
+
+class ThreadBell:
+    """Rings a deliverer in this very process, and starts it when it is needed: not before a fork."""
+
+    def __init__(self, make_deliverer: Callable[[], Deliverer]) -> None:
+        self._make_deliverer = make_deliverer
+        self._lock = threading.Lock()
+        self._deliverer: Deliverer | None = None
+
+    def ring(self) -> None:
+        """Wake the deliverer, starting it where this process has none yet."""
+        with self._lock:
+            if self._deliverer is None or not self._deliverer.is_running:
+                self._deliverer = self._make_deliverer().start()
+            else:
+                self._deliverer.ring()
+
+    def stop(self) -> None:
+        """Stop the deliverer, giving back what it holds."""
+        if self._deliverer is not None and self._deliverer.is_running:
+            self._deliverer.stop()
+
+
+class InlineBell:
+    """Delivers in the caller, before it goes on."""
+
+    def __init__(self, deliver: Callable[[], Any]) -> None:
+        self._deliver = deliver
+
+    def ring(self) -> None:
+        """Deliver what is due, now."""
+        self._deliver()
+
+
+def deliver_mail() -> None:
+    """Be the RQ job: deliver what is due, in the app of this process.
+
+    Inside ``worker.py`` that is the app it was started with; under a stock ``rq worker`` it is found as the ``flask``
+    command finds it, and delivered from here.
+    """
+    worker = Worker.current
+    if worker is not None:
+        worker.deliverer.ring_and_wait(JOB_WAITS)
+        return
+    app: Flask = current_app._get_current_object() if current_app else ScriptInfo().load_app()  # type: ignore[attr-defined]  # noqa: SLF001
+    with app.app_context():
+        app.extensions["mail"].deliver(JOB_SECONDS)
+
+
+class _RqLoop(SimpleWorker):
+    """RQ's own loop, hearing the bell: it may end at any time, and the worker around it builds another."""
+
+    on_stop: Callable[[], None]
+
+    def request_stop(self, signum: int, frame: Any) -> None:
+        self.on_stop()
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+
+    def set_shutdown_requested_date(self) -> None:
+        """Leave Redis out of the signal handler: where it is away, the handler would block and raise inside the job."""
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        with suppress(RedisError):
+            super().heartbeat(timeout, pipeline)
+
+
+class Worker:
+    """The worker process: a deliverer, and RQ's loop to wake it.
+
+    The deliverer does not depend on the loop. While Redis is away the loop is built again every two seconds, and mail
+    goes on from the database.
+    """
+
+    current: Worker | None = None
+
+    def __init__(self, deliverer: Deliverer, redis: Callable[[], Redis]) -> None:
+        self.deliverer = deliverer
+        self._redis = redis
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._end = threading.Thread(target=self._stop_deliverer, name="end", daemon=True)
+
+    def run(self, *, burst: bool = False) -> None:
+        """Deliver until SIGTERM or SIGINT; with *burst*, only what is due now."""
+        Worker.current = self
+        self._install_handlers()
+        self.deliverer.start()
+        log.info("mail: worker started")
+        if burst:
+            self.deliverer.ring_and_wait(JOB_TIMEOUT)
+        while not burst and not self._stopping.is_set():
+            self._listen()
+            self._install_handlers()
+            self._stopping.wait(RECONNECT_EVERY)
+        self._ended.set()
+        self.stop()
+        self._end.join()
+        Worker.current = None
+        log.info("mail: worker stopped")
+
+    def stop(self) -> None:
+        """End within four seconds, whatever hangs; called from the signal handler too."""
+        if not self._stopping.is_set() or not self._end.is_alive():
+            self._stopping.set()
+            with suppress(RuntimeError):  # it has been started already
+                self._end.start()
+
+    def _stop_deliverer(self) -> None:
+        self.deliverer.stop()
+        if not self._ended.wait(LAST_WORDS):
+            # RQ's loop says goodbye to a Redis that hangs. Everything is given back, so nothing is lost by leaving.
+            logging.shutdown()
+            os._exit(0)
+
+    def _listen(self) -> None:
+        redis = self._redis()
+        try:
+            loop = _RqLoop(
+                [Queue(QUEUE, connection=redis, serializer=JSONSerializer)],
+                connection=redis,
+                serializer=JSONSerializer,
+                worker_ttl=WORKER_TTL,
+                log_job_description=False,
+            )
+            loop.on_stop = self.stop
+            loop.max_connection_wait_time = RECONNECT_EVERY
+            loop.log_result_lifespan = False
+            loop.work(logging_level="WARNING")
+        except RedisError as error:
+            if not self._stopping.is_set():
+                log.warning("mail: Redis is away (%s); mail goes on from the database", error)
+        finally:
+            redis.close()
+
+    def _install_handlers(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stop())

@@ -1,0 +1,204 @@
+"""The outbox tables, on the package's own SQLAlchemy metadata.
+
+``Content`` is a finished MIME message; ``Email`` is one envelope, that message for one recipient; ``Attempt`` is one try
+to transmit it. ``Health`` is a single row that says whether the SMTP server can be used at all.
+"""
+
+from __future__ import annotations
+
+import enum
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect
+
+# RFC 5321, 4.5.3.1: 64 for the local part, the @, 255 for the domain.
+ADDRESS_LENGTH = 320
+KEY_LENGTH = 200
+
+
+class UTCDateTime(sa.types.TypeDecorator[datetime]):
+    """Store an aware datetime as UTC, and give it back aware, on databases that know time zones and on SQLite."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return what is stored; raise ValueError for a time without a zone."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            message = f"{value!r} has no time zone: pass an aware datetime, for example datetime.now(UTC)"
+            raise ValueError(message)
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the stored time, aware."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Hold the outbox tables apart from the site's own."""
+
+    type_annotation_map = {datetime: UTCDateTime}  # noqa: RUF012 - SQLAlchemy's own way to spell it
+
+
+class Status(enum.StrEnum):
+    """Say where in its life an email is; the last four are final."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Return whether only an operator's command can change it any more."""
+        return self not in {Status.QUEUED, Status.SENDING}
+
+
+class Priority(enum.IntEnum):
+    """Order what is due: the smaller goes first."""
+
+    URGENT = 0
+    NORMAL = 10
+    BULK = 20
+
+
+# BIGINT on servers; SQLite numbers rows by itself only in a column called INTEGER.
+Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Content(Base):
+    """A finished message, byte for byte as it goes over the wire; the same for each of its recipients.
+
+    ``source`` is None once a secret message has been erased.
+    """
+
+    __tablename__ = "mail_content"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    message_id: Mapped[str] = mapped_column(sa.String(ADDRESS_LENGTH))
+    sender: Mapped[str] = mapped_column(sa.String(ADDRESS_LENGTH))
+    subject: Mapped[str] = mapped_column(sa.Text)
+    source: Mapped[bytes | None] = mapped_column(sa.LargeBinary)
+    size: Mapped[int]
+    secret: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(default=_now)
+
+
+class Email(Base):
+    """One envelope: a message for one recipient, and where it stands."""
+
+    __tablename__ = "mail_email"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    content_id: Mapped[int] = mapped_column(sa.ForeignKey(Content.id), index=True)
+    recipient: Mapped[str] = mapped_column(sa.String(ADDRESS_LENGTH))
+    status: Mapped[str] = mapped_column(sa.String(10), default=Status.QUEUED)
+    priority: Mapped[int] = mapped_column(sa.SmallInteger, default=Priority.NORMAL)
+    send_at: Mapped[datetime] = mapped_column(default=_now)
+    expires_at: Mapped[datetime | None]
+    key: Mapped[str | None] = mapped_column(sa.String(KEY_LENGTH))
+    tries: Mapped[int] = mapped_column(default=0)
+    lease: Mapped[str | None] = mapped_column(sa.String(32))
+    lease_until: Mapped[datetime | None]
+    reply: Mapped[str | None] = mapped_column(sa.Text)
+    created_at: Mapped[datetime] = mapped_column(default=_now)
+    finished_at: Mapped[datetime | None]
+
+    content: Mapped[Content] = relationship(lazy="joined", innerjoin=True)
+    attempts: Mapped[list[Attempt]] = relationship(order_by="Attempt.id", viewonly=True)
+
+    __table_args__ = (
+        sa.UniqueConstraint("key", "recipient", name="uq_mail_email_key_recipient"),
+        # What claim() looks for, in its order; partial, so that a million finished rows do not slow it down.
+        sa.Index(
+            "ix_mail_email_due",
+            "priority",
+            "send_at",
+            "id",
+            sqlite_where=sa.text("status = 'queued'"),
+            postgresql_where=sa.text("status = 'queued'"),
+        ),
+        sa.Index(
+            "ix_mail_email_lease",
+            "lease_until",
+            sqlite_where=sa.text("status = 'sending'"),
+            postgresql_where=sa.text("status = 'sending'"),
+        ),
+        sa.Index("ix_mail_email_status", "status", "id"),
+        sa.Index("ix_mail_email_recipient", "recipient", "id"),
+    )
+
+    def __repr__(self) -> str:
+        return f"<Email {self.id} {self.status}>"
+
+    @property
+    def subject(self) -> str:
+        """Return the subject as the recipient reads it."""
+        return self.content.subject
+
+    @property
+    def message_id(self) -> str:
+        """Return the Message-ID header, angle brackets included; it is the same at every try."""
+        return self.content.message_id
+
+
+class Attempt(Base):
+    """One try to transmit one email: when, by whom, and what the server said."""
+
+    __tablename__ = "mail_attempt"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    email_id: Mapped[int] = mapped_column(sa.ForeignKey(Email.id, ondelete="CASCADE"), index=True)
+    started_at: Mapped[datetime]
+    seconds: Mapped[float]
+    worker: Mapped[str] = mapped_column(sa.String(100))
+    outcome: Mapped[str] = mapped_column(sa.String(12))
+    code: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    enhanced: Mapped[str | None] = mapped_column(sa.String(11))
+    reply: Mapped[str | None] = mapped_column(sa.Text)
+
+
+class Health(Base):
+    """The one row that says since when the SMTP server cannot be used, why, and when it is tried again."""
+
+    __tablename__ = "mail_health"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, default=1)
+    reason: Mapped[str] = mapped_column(sa.Text)
+    ours: Mapped[bool]
+    failures: Mapped[int]
+    since: Mapped[datetime]
+    next_try_at: Mapped[datetime]
+
+
+def copy_tables(metadata: sa.MetaData) -> None:
+    """Add the outbox tables to *metadata*, so that ``db.create_all()`` and a stock ``migrations/env.py`` see them.
+
+    The copies hold plain types, so that a migration that is generated from them needs no import of ours.
+    """
+    for table in Base.metadata.sorted_tables:
+        if table.name not in metadata.tables:
+            for column in table.to_metadata(metadata).columns:
+                if isinstance(column.type, UTCDateTime):
+                    column.type = sa.DateTime(timezone=True)
+
+
+emails: Any = Email.__table__
+contents: Any = Content.__table__
+attempts: Any = Attempt.__table__
+health: Any = Health.__table__

@@ -1,0 +1,325 @@
+"""The state machine of the outbox: claim, renew, settle, release, recover, each in a transaction of its own.
+
+It works on SQLAlchemy Core over one kept connection, apart from the site's session: four times as fast, and a rollback
+of the site's cannot touch it. Times are the database's where it is a server (two hosts' clocks may differ) and
+this host's for SQLite, whose file is on this host.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from flasky.mail.models import Status, attempts, contents, emails, health
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from sqlalchemy.engine import Connection, Engine
+
+    from flasky.mail.errors import TransmissionError, Unavailable
+
+# A killed worker's rows go out again when its lease has run out and the next sweep has come: well within 90 s.
+LEASE = timedelta(seconds=60)
+BATCH = 50
+# A larger message is read when its turn comes, so that a batch of attachments cannot fill the memory.
+LARGE = 200_000
+
+FIRST_WAIT = timedelta(minutes=1)
+LONGEST_WAIT = timedelta(hours=4)
+SHORTEST_WAIT = timedelta(seconds=10)
+# How long to leave a server alone that cannot be used at all.
+FIRST_REST = timedelta(seconds=1)
+LONGEST_REST = timedelta(minutes=1)
+
+
+class LeaseLost(Exception):  # noqa: N818 - internal to the package: somebody else may have the email by now
+    """Say that this worker must not go on with the emails it has claimed."""
+
+
+def backoff(attempt: int) -> timedelta:
+    """Return how long to wait after try number *attempt* (the first is 1) has been put off.
+
+    Full jitter over a doubling window that begins at two minutes, so that the first wait is about one, and is capped at
+    four hours: the cap keeps a three-day life to a few dozen tries, and the jitter keeps a thousand messages from
+    coming back in the same second.
+    """
+    window = min(FIRST_WAIT * (1 << min(attempt, 10)), LONGEST_WAIT)
+    return max(window * random.random(), SHORTEST_WAIT)  # noqa: S311 - no secret
+
+
+def database_now(connection: Connection) -> datetime:
+    """Return the time by the clock that all workers share."""
+    if connection.dialect.name == "postgresql":
+        now: datetime = connection.scalars(sa.select(sa.func.clock_timestamp())).one()
+        return now.astimezone(UTC)
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a worker needs to know of one email it has claimed."""
+
+    id: int
+    content_id: int
+    recipient: str
+    tries: int
+    created_at: datetime
+    expires_at: datetime | None
+    priority: int
+    send_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """The stored message of a claimed email."""
+
+    sender: str
+    source: bytes | None
+    secret: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """How one try to transmit went: when it began, how many seconds it took, and what was said."""
+
+    started_at: datetime
+    seconds: float
+    outcome: str
+    code: int | None = None
+    enhanced: str | None = None
+    reply: str | None = None
+
+
+class Batch:
+    """The emails that one claim has leased, the messages to send, and the lease they share."""
+
+    def __init__(self, token: str, claimed: list[Claimed], letters: dict[int, Letter], begun: float, now: datetime) -> None:
+        self.token = token
+        self.open = {one.id: one for one in sorted(claimed, key=lambda one: (one.priority, one.send_at, one.id))}
+        self.letters = letters
+        self._renewed = begun
+        self._clock = now, begun
+
+    def now(self) -> datetime:
+        """Return the shared clock's time, carried on from the claim by this process's own."""
+        now, begun = self._clock
+        return now + timedelta(seconds=time.monotonic() - begun)
+
+    @property
+    def age(self) -> float:
+        """Return the seconds since the lease was taken or renewed, counted from before the statement was sent."""
+        return time.monotonic() - self._renewed
+
+    def mark_renewed(self, begun: float) -> None:
+        """Count the lease's age from *begun*."""
+        self._renewed = begun
+
+
+class Outbox:
+    """The outbox as one worker sees it, over one database connection that is kept until ``close``.
+
+    *worker* is the name that its attempts are filed under.
+    """
+
+    def __init__(self, engine: Engine, worker: str, retry_for: timedelta = timedelta(days=3)) -> None:
+        self._engine = engine
+        self._worker = worker[:100]
+        self._retry_for = retry_for
+        self._connection: Connection | None = None
+        self._server_was_away = False
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        connection = self._connection
+        try:
+            with connection.begin():
+                yield connection
+        except sa.exc.DBAPIError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give the connection back."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    # Claim
+
+    def claim(self, limit: int = BATCH) -> Batch | None:
+        """Lease up to *limit* emails that are due, urgent and old ones first; None where nothing is due."""
+        begun, token = time.monotonic(), secrets.token_hex(16)
+        with self._begin() as connection:
+            now = database_now(connection)
+            due = (
+                sa.select(emails.c.id)
+                .where(emails.c.status == sa.literal(Status.QUEUED.value, literal_execute=True), emails.c.send_at <= now)
+                .order_by(emails.c.priority, emails.c.send_at, emails.c.id)
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            )
+            # PostgreSQL may run a plain subquery again and take more than the limit; SQLite's driver runs a
+            # statement that begins with WITH outside the transaction.
+            ids = sa.select(due.cte("due").c.id) if connection.dialect.name == "postgresql" else due
+            rows = connection.execute(
+                sa.update(emails)
+                .where(emails.c.id.in_(ids))
+                .values(status=Status.SENDING.value, lease=token, lease_until=now + LEASE)
+                .returning(*(emails.c[name] for name in Claimed.__slots__))
+            )
+            claimed = [Claimed(*row) for row in rows]
+            if not claimed:
+                return None
+            letters = self._letters(connection, {one.content_id for one in claimed}, contents.c.size <= LARGE)
+        return Batch(token, claimed, letters, begun, now)
+
+    def _letters(self, connection: Connection, ids: Iterable[int], *where: Any) -> dict[int, Letter]:
+        columns = contents.c.id, contents.c.sender, contents.c.source, contents.c.secret
+        rows = connection.execute(sa.select(*columns).where(contents.c.id.in_(list(ids)), *where))
+        return {row.id: Letter(row.sender, row.source, row.secret) for row in rows}
+
+    def letter(self, batch: Batch, email: Claimed) -> Letter:
+        """Return the message of *email*: from the batch, or from the database where it is large."""
+        if email.content_id in batch.letters:
+            return batch.letters[email.content_id]
+        with self._begin() as connection:
+            return self._letters(connection, [email.content_id])[email.content_id]
+
+    # The lease
+
+    def guard(self, batch: Batch) -> None:
+        """Renew the lease of *batch* when half of it has passed; raise LeaseLost where it has run out.
+
+        This is called before each write and while waiting for the server: a worker that was frozen past its lease
+        stops here, before it can transmit what another has taken.
+        """
+        if batch.age < LEASE.total_seconds() / 2:
+            return
+        if batch.age >= LEASE.total_seconds():
+            raise LeaseLost
+        begun = time.monotonic()
+        with self._begin() as connection:
+            now = database_now(connection)
+            mine = emails.c.lease == batch.token, emails.c.id.in_(list(batch.open))
+            renewed = connection.execute(sa.update(emails).where(*mine).values(lease_until=now + LEASE)).rowcount
+        if renewed < len(batch.open):
+            raise LeaseLost
+        batch.mark_renewed(begun)
+
+    def release(self, batch: Batch) -> None:
+        """Give back what *batch* still holds, as it was."""
+        if batch.open:
+            self.release_lease(batch.token)
+            batch.open.clear()
+
+    def release_lease(self, token: str) -> None:
+        """Give back everything under one lease, also from another thread than the one that took it."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                sa.update(emails)
+                .where(emails.c.lease == token, emails.c.status == Status.SENDING.value)
+                .values(status=Status.QUEUED.value, lease=None, lease_until=None)
+            )
+
+    def recover(self) -> int:
+        """Give back the emails whose lease has run out, and return how many: their worker is dead, or was frozen."""
+        with self._begin() as connection:
+            now = database_now(connection)
+            lost = emails.c.status == sa.literal(Status.SENDING.value, literal_execute=True), emails.c.lease_until < now
+            if connection.scalar(sa.select(emails.c.id).where(*lost).limit(1)) is None:
+                return 0
+            values = {"status": Status.QUEUED.value, "lease": None, "lease_until": None}
+            return connection.execute(sa.update(emails).where(*lost).values(values)).rowcount
+
+    # Settle
+
+    def settle_sent(self, batch: Batch, email: Claimed, one: Try) -> bool:
+        """Note that the server has accepted *email*; return False where the lease was lost meanwhile."""
+        return self._settle(batch, email, one, status=Status.SENT, tries=email.tries + 1)
+
+    def settle_refused(self, batch: Batch, email: Claimed, one: Try) -> bool:
+        """Note that the server will never accept *email*."""
+        return self._settle(batch, email, one, status=Status.FAILED, tries=email.tries + 1)
+
+    def settle_deferred(self, batch: Batch, email: Claimed, one: Try) -> bool:
+        """Note that *email* was put off, and when it is tried again; past its life it has failed."""
+        now = batch.now()
+        if now - email.created_at >= self._retry_for:
+            return self._settle(batch, email, one, status=Status.FAILED, tries=email.tries + 1)
+        send_at = now + backoff(email.tries + 1)
+        return self._settle(batch, email, one, status=Status.QUEUED, tries=email.tries + 1, send_at=send_at)
+
+    def settle_expired(self, batch: Batch, email: Claimed) -> bool:
+        """Note that *email* was not worth sending any more."""
+        return self._settle(batch, email, None, status=Status.EXPIRED, reply="past its expires_at before it could be sent")
+
+    def _settle(self, batch: Batch, email: Claimed, one: Try | None, *, status: Status, **values: Any) -> bool:
+        final = {"finished_at": batch.now()} if status.is_final else {}
+        said = {"reply": f"{one.code or ''} {one.reply or ''}".strip()} if one else {}
+        with self._begin() as connection:
+            settled = connection.execute(
+                sa.update(emails)
+                .where(emails.c.id == email.id, emails.c.lease == batch.token)
+                .values(status=status.value, lease=None, lease_until=None, **final, **said, **values)
+            ).rowcount
+            if one is not None:
+                row = {name: getattr(one, name) for name in Try.__slots__}
+                connection.execute(sa.insert(attempts).values(email_id=email.id, worker=self._worker, **row))
+            letter = batch.letters.get(email.content_id)
+            if status.is_final and (letter is None or letter.secret):
+                erase_secrets(connection, email.content_id)
+        batch.open.pop(email.id, None)
+        return bool(settled)
+
+    # Health
+
+    def is_resting(self) -> bool:
+        """Return whether the SMTP server has to be left alone for the moment."""
+        with self._begin() as connection:
+            next_try_at = connection.scalar(sa.select(health.c.next_try_at))
+            self._server_was_away = next_try_at is not None
+            return next_try_at is not None and next_try_at > database_now(connection)
+
+    def note_unavailable(self, error: Unavailable) -> timedelta:
+        """Note that no email can be sent, and why; return how long the server is left alone."""
+        with self._begin() as connection:
+            now = database_now(connection)
+            row = connection.execute(sa.select(health)).one_or_none()
+            failures = min(row.failures if row else 0, 20) + 1
+            rest = min(FIRST_REST * (1 << (failures - 1)), LONGEST_REST)
+            values = {"reason": str(error), "ours": error.ours, "failures": failures, "next_try_at": now + rest}
+            if row is None:
+                with suppress(sa.exc.IntegrityError), connection.begin_nested():  # another worker was faster
+                    connection.execute(sa.insert(health).values(id=1, since=now, **values))
+            else:
+                connection.execute(sa.update(health).values(values))
+        return rest
+
+    def note_available(self) -> bool:
+        """Note that the server works; return whether that is news."""
+        if not self._server_was_away:
+            return False
+        self._server_was_away = False
+        with self._begin() as connection:
+            return bool(connection.execute(sa.delete(health)).rowcount)
+
+
+def erase_secrets(connection: Connection, content_id: int) -> None:
+    """Erase the body of a secret message that no email needs any more."""
+    needed = sa.exists().where(emails.c.content_id == content_id, emails.c.status.in_([Status.QUEUED.value, Status.SENDING.value]))
+    connection.execute(sa.update(contents).where(contents.c.id == content_id, contents.c.secret, ~needed).values(source=None))
+
+
+def as_try(started_at: datetime, seconds: float, outcome: str, said: TransmissionError) -> Try:
+    """Return the attempt row for an error of the transport."""
+    return Try(started_at, seconds, outcome, said.code, said.enhanced, said.reply)
