@@ -1,0 +1,29 @@
+"""create_app(): assembles the parts of the site, and knows no detail of any."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from flasky import admin, auth, errors, headers, limiting, mailbox, main, shell
+from flasky.config import ROOT, Settings
+from flasky.extensions import bootstrap, csrf, db, login, mail, migrate
+from flasky.sqlite import configure_sqlite
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Return the site, configured by *settings*, or by the environment.
+
+    Raises ConfigurationError where the environment is wrong.
+    """
+    settings = settings or Settings.from_env()
+    app = Flask(__name__, template_folder=ROOT / "templates", static_folder=ROOT / "static")
+    app.config.from_mapping(settings.as_config(app.instance_path))
+    db.init_app(app)
+    configure_sqlite(app, db)
+    migrate.init_app(app, db, directory=str(ROOT / "migrations"))
+    mail.init_app(app)
+    for extension in (bootstrap, csrf, login):
+        extension.init_app(app)
+    for part in (headers, errors, limiting, main, auth, admin, mailbox, shell):
+        part.init_app(app)
+    return app

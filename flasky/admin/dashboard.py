@@ -1,0 +1,53 @@
+"""rq-dashboard at /admin/rq/: to look at, not to touch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rq_dashboard
+from flask import Flask, request
+from redis.exceptions import RedisError
+from rq import Worker
+from rq.exceptions import NoSuchJobError
+from rq.serializers import JSONSerializer
+from rq_dashboard import web
+from werkzeug.exceptions import MethodNotAllowed
+
+from flasky.errors import page
+from flasky.mail.dispatch import connect
+
+BLUEPRINT = "rq_dashboard"
+
+
+def init_app(app: Flask) -> None:
+    """Register the dashboard, where there is a Redis to look into."""
+    url = app.config["REDIS_URL"]
+    if not url:
+        return
+    app.config["RQ_DASHBOARD_REDIS_URL"] = url
+    web.config.serializer = JSONSerializer
+    web.Worker = _JsonWorker
+    web.setup_rq_connection(app)
+    # The dashboard's own client waits as long as redis-py likes; ours does not keep an operator waiting.
+    app.redis_conn = connect(url, verify=app.config["REDIS_TLS_VERIFY"], timeout=1.0)  # type: ignore[attr-defined]
+    app.before_request(_read_only)
+    app.register_blueprint(rq_dashboard.blueprint, url_prefix="/admin/rq")
+    app.register_error_handler(NoSuchJobError, lambda _: page(404))
+    app.register_error_handler(RedisError, lambda _: page(503))
+
+
+class _JsonWorker(Worker):
+    """RQ's worker as the dashboard reads it: it asks for all of them without saying how their jobs are written."""
+
+    @classmethod
+    def all(cls, **options: Any) -> Any:  # type: ignore[override] # it hands on what it is given
+        return super().all(**{"serializer": JSONSerializer, **options})
+
+
+def _read_only() -> None:
+    """Refuse whatever changes something: the dashboard protects none of it against forged requests.
+
+    Its ``requeue_all`` even does so by GET.
+    """
+    if request.blueprint == BLUEPRINT and (request.method not in {"GET", "HEAD"} or request.endpoint == f"{BLUEPRINT}.requeue_all"):
+        raise MethodNotAllowed(valid_methods=["GET"])

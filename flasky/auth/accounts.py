@@ -1,0 +1,49 @@
+"""Find an account, and decide whether a password is its own."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy import select
+from werkzeug.security import check_password_hash, generate_password_hash
+
+from flasky.extensions import db
+from flasky.models import User
+
+SHORTEST_PASSWORD = 10
+
+
+def load_user(user_id: str) -> User | None:
+    """Return the user that a session speaks of."""
+    return db.session.get(User, int(user_id)) if user_id.isdecimal() else None
+
+
+def canonical(email: str) -> str:
+    """Return *email* in the one spelling that accounts are kept under; raises ValueError where it is no address."""
+    try:
+        valid = validate_email(email.strip(), check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError as error:
+        raise ValueError(str(error)) from error
+    return valid.normalized.lower()
+
+
+def authenticate(email: str, password: str) -> User | None:
+    """Return the account that *email* and *password* belong to.
+
+    An unknown address costs the same work as a wrong password, so that the time does not tell them apart.
+    """
+    try:
+        address = canonical(email)
+    except ValueError:
+        address = ""
+    user = db.session.scalar(select(User).where(User.email == address)) if address else None
+    if user is None or user.password_hash is None:
+        check_password_hash(_nobodys_hash(), password)
+        return None
+    return user if user.has_password(password) else None
+
+
+@cache
+def _nobodys_hash() -> str:
+    return generate_password_hash("nobody")

@@ -1,0 +1,301 @@
+"""Settings: every environment variable, typed and documented; the one reader of os.environ."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+from urllib.parse import urlsplit
+
+import limits
+from dotenv import load_dotenv
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+ROOT = Path(__file__).resolve().parent.parent
+TRUE, FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
+# 16 random bytes cannot be guessed; a word can.
+SHORTEST_SECRET = 16
+HIGHEST_PORT = 65535
+DISPATCHERS = ("rq", "thread", "inline")
+
+
+class ConfigurationError(Exception):
+    """Say that the app cannot start, and list every wrong variable at once."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("The configuration is wrong:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+def setting(default: Any, meaning: str, *, secret: bool = False) -> Any:
+    """Return a dataclass field that carries its meaning; a secret one stays out of the repr."""
+    return field(default=default, repr=not secret, metadata={"meaning": meaning})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One field for each environment variable, whose name is the field's in capitals."""
+
+    secret_key: str = setting("", "Signs sessions and forms: at least 16 random characters. Required.", secret=True)
+    database_url: str = setting(
+        "", "Database: SQLite or PostgreSQL. Empty: `instance/flasky.sqlite3`. `postgres://` is understood.", secret=True
+    )
+    redis_url: str = setting("", "Redis, for RQ and for limits that hold over all processes. Empty: neither.", secret=True)
+    redis_tls_verify: bool = setting(True, "Verify Redis' certificate on `rediss://`. Heroku's is self-signed: turn it off there.")
+
+    flasky_base_url: str = setting("", "Where the site is reached; links in mail begin with it. Empty: `http://localhost:PORT`.")
+    flasky_trusted_hosts: tuple[str, ...] = setting((), "Further host names to answer to, separated by commas.")
+    flasky_proxies: int = setting(0, "How many proxies in front are trusted to say the visitor's address (Heroku: 1).")
+    flasky_dev: bool = setting(False, "Development: the mailbox pages, and loopback hosts are trusted. Never on a real site.")
+    flasky_mailbox_port: int = setting(1025, "Port of the development mailbox on loopback.")
+
+    flasky_admin: str = setting("", "Who is written to about each new name. Empty: nobody.")
+    flasky_form_limit: str = setting("10 per minute", "How often one address may post a form.")
+    flasky_admin_mail_limit: str = setting("30 per hour", "How many emails about new names the administrator gets.")
+
+    flasky_mail_subject_prefix: str = setting("[Flasky] ", "Put before every subject.")
+    flasky_mail_sender: str = setting("Flasky Admin <flasky@example.com>", "The sender of the site's own mail.")
+    flasky_mail_dispatch: str = setting("", "`rq`, `thread` or `inline`. Empty: `rq` with a REDIS_URL, otherwise `thread`.")
+
+    mail_server: str = setting("localhost", "The SMTP server.")
+    mail_port: int = setting(25, "Its port: 587 with MAIL_USE_TLS, 465 with MAIL_USE_SSL.")
+    mail_use_tls: bool = setting(False, "STARTTLS, verified; where the server does not offer it, nothing is sent.")
+    mail_use_ssl: bool = setting(False, "TLS from the first byte, verified.")
+    mail_username: str = setting("", "Login, where the server wants one.")
+    mail_password: str = setting("", "Its password.", secret=True)
+    mail_default_sender: str = setting("", "Sender of a `Message` that names none. Empty: FLASKY_MAIL_SENDER.")
+    mail_suppress_send: bool = setting(False, "Send nothing, and say that it was sent.")
+    mail_max_emails: int = setting(0, "Emails over one connection before a new one is made. 0: no limit.")
+    mail_debug: bool = setting(False, "Log the conversation with the SMTP server, without passwords and bodies.")
+    mail_timeout: float = setting(30.0, "The longest wait for one answer of the SMTP server, in seconds.")
+
+    port: int = setting(5000, "Port that the site listens on.")
+    web_concurrency: int = setting(2, "Processes of the web server.")
+    web_threads: int = setting(4, "Threads of each of them.")
+    web_timeout: int = setting(30, "Seconds after which a hanging web process is replaced.")
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise ConfigurationError(problems)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read *environ*; by default the process's own, after the project's ``.env`` has filled in what is missing.
+
+        Raises ConfigurationError with every wrong variable in it. PYTHON_DOTENV_DISABLED=1 leaves ``.env`` alone.
+        """
+        if environ is None:
+            load_dotenv(ROOT / ".env")
+            environ = os.environ
+        values, problems = _parse(environ)
+        try:
+            settings = cls(**values)
+        except ConfigurationError as error:
+            raise ConfigurationError(problems + error.problems) from error
+        if problems:
+            raise ConfigurationError(problems)
+        return settings
+
+    @property
+    def base_url(self) -> str:
+        """Return where the site is reached, without a slash at the end."""
+        return self.flasky_base_url.rstrip("/") or f"http://localhost:{self.port}"
+
+    @property
+    def trusted_hosts(self) -> list[str]:
+        """Return every host name that the site answers to."""
+        own = urlsplit(self.base_url).hostname or ""
+        loopback = ["localhost", "127.0.0.1", "[::1]"] if self.flasky_dev else []
+        return sorted({f"[{own}]" if ":" in own else own, *self.flasky_trusted_hosts, *loopback})
+
+    def sqlalchemy_url(self, instance_path: str) -> str:
+        """Return the database's URL in the spelling that SQLAlchemy wants."""
+        if not self.database_url:
+            return f"sqlite:///{Path(instance_path) / 'flasky.sqlite3'}"
+        return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", self.database_url)
+
+    def as_config(self, instance_path: str) -> dict[str, Any]:
+        """Return what Flask and its extensions read from ``app.config``."""
+        own = {one.name.upper(): getattr(self, one.name) for one in fields(self)}
+        none_where_empty = ("MAIL_USERNAME", "MAIL_PASSWORD", "MAIL_DEFAULT_SENDER", "MAIL_MAX_EMAILS")
+        secure = self.base_url.startswith("https://")
+        return (
+            own
+            | {name: own[name] or None for name in none_where_empty}
+            | {
+                "SECRET_KEY": self.secret_key or "development only",
+                "SQLALCHEMY_DATABASE_URI": self.sqlalchemy_url(instance_path),
+                "SQLALCHEMY_ENGINE_OPTIONS": {"pool_pre_ping": True},
+                "FLASKY_BASE_URL": self.base_url,
+                "TRUSTED_HOSTS": self.trusted_hosts,
+                "SESSION_COOKIE_SECURE": secure,
+                "SESSION_COOKIE_HTTPONLY": True,
+                "SESSION_COOKIE_SAMESITE": "Lax",
+                "PREFERRED_URL_SCHEME": "https" if secure else "http",
+                # The largest form of the site has three short fields.
+                "MAX_CONTENT_LENGTH": 64 * 1024,
+                "BOOTSTRAP_SERVE_LOCAL": True,
+                "WTF_CSRF_SSL_STRICT": secure,
+            }
+        )
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in TRUE | FALSE:
+        message = "say true or false"
+        raise ValueError(message)
+    return text.lower() in TRUE
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+PARSERS: dict[Any, tuple[Callable[[str], Any], str]] = {
+    str: (str, "text"),
+    bool: (_boolean, "true or false"),
+    int: (int, "a whole number"),
+    float: (float, "a number"),
+    tuple[str, ...]: (_names, "names separated by commas"),
+}
+
+
+def _parse(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, kind in get_type_hints(Settings).items():
+        text = environ.get(name.upper(), "")
+        parse, wanted = PARSERS[kind]
+        # A prefix ends in a blank, on purpose; nothing else does.
+        text = text if name == "flasky_mail_subject_prefix" else text.strip()
+        if not text and not (kind is str and name.upper() in environ):
+            continue
+        try:
+            values[name] = parse(text)
+        except ValueError:
+            problems.append(f"{name.upper()} is {text!r}: it has to be {wanted}")
+    return values, problems
+
+
+def _problems(settings: Settings) -> list[str]:
+    return [
+        *_site_problems(settings),
+        *_store_problems(settings),
+        *_mail_problems(settings),
+        *_number_problems(settings),
+        *_limit_problems(settings),
+    ]
+
+
+def _site_problems(settings: Settings) -> list[str]:
+    problems = []
+    if not settings.flasky_dev and len(settings.secret_key) < SHORTEST_SECRET:
+        said = "missing" if not settings.secret_key else "shorter than 16 characters"
+        problems.append(f"SECRET_KEY is {said}: make one with python -c 'import secrets; print(secrets.token_hex(32))'")
+    url = urlsplit(settings.base_url)
+    if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
+        problems.append(f"FLASKY_BASE_URL is {settings.flasky_base_url!r}: it has to look like https://www.example.com")
+    elif settings.flasky_dev and not _is_loopback(url.hostname):
+        problems.append(
+            "FLASKY_DEV is on, and FLASKY_BASE_URL is not on this machine: everybody could read the mailbox. Turn it off"
+        )
+    return problems
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _store_problems(settings: Settings) -> list[str]:
+    problems = []
+    if settings.database_url:
+        try:
+            known = make_url(settings.sqlalchemy_url("")).get_backend_name() in {"sqlite", "postgresql"}
+        except (ArgumentError, ValueError):
+            known = False
+        if not known:
+            problems.append(
+                "DATABASE_URL cannot be read: it has to look like postgresql://user:password@host/name or sqlite:////path"
+            )
+    if settings.redis_url and urlsplit(settings.redis_url).scheme not in {"redis", "rediss", "unix"}:
+        problems.append("REDIS_URL cannot be read: it has to look like redis://localhost:6379/0")
+    if settings.flasky_mail_dispatch not in {"", *DISPATCHERS}:
+        problems.append(f"FLASKY_MAIL_DISPATCH is {settings.flasky_mail_dispatch!r}: it has to be one of {', '.join(DISPATCHERS)}")
+    if settings.flasky_mail_dispatch == "rq" and not settings.redis_url:
+        problems.append("FLASKY_MAIL_DISPATCH is rq, and REDIS_URL is not set: set it, or use thread")
+    return problems
+
+
+def _mail_problems(settings: Settings) -> list[str]:
+    problems = [
+        f"{name.upper()} is {value!r}: it has to look like name@example.com or Name <name@example.com>"
+        for name in ("flasky_admin", "flasky_mail_sender", "mail_default_sender")
+        if (value := getattr(settings, name)) and not _is_mailbox(value)
+    ]
+    if not settings.flasky_mail_sender:
+        problems.append("FLASKY_MAIL_SENDER is empty: mail needs a sender")
+    if not settings.flasky_mail_subject_prefix.isprintable():
+        problems.append("FLASKY_MAIL_SUBJECT_PREFIX holds a character that no header may hold")
+    return problems + _login_problems(settings)
+
+
+def _login_problems(settings: Settings) -> list[str]:
+    problems = []
+    if settings.mail_use_tls and settings.mail_use_ssl:
+        problems.append("MAIL_USE_TLS and MAIL_USE_SSL are both on: STARTTLS (port 587) or TLS from the start (port 465), not both")
+    if bool(settings.mail_username) != bool(settings.mail_password):
+        problems.append("MAIL_USERNAME and MAIL_PASSWORD go together: one of them is missing")
+    if settings.mail_username and not (settings.mail_use_tls or settings.mail_use_ssl or _is_loopback(settings.mail_server)):
+        problems.append("MAIL_USERNAME is set without MAIL_USE_TLS or MAIL_USE_SSL: its password would cross the net in the clear")
+    if not (settings.mail_username + settings.mail_password).isascii():
+        problems.append("MAIL_USERNAME and MAIL_PASSWORD have to be ASCII")
+    return problems
+
+
+def _is_mailbox(value: str) -> bool:
+    try:
+        validate_email(value, allow_display_name=True, check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError:
+        return False
+    return True
+
+
+def _number_problems(settings: Settings) -> list[str]:
+    problems = [
+        f"{name.upper()} is {value}: a port is a number from 1 to {HIGHEST_PORT}"
+        for name in ("mail_port", "port", "flasky_mailbox_port")
+        if not 1 <= (value := getattr(settings, name)) <= HIGHEST_PORT
+    ]
+    problems += [
+        f"{name.upper()} is {value:g}: it has to be more than 0"
+        for name in ("mail_timeout", "web_concurrency", "web_threads", "web_timeout")
+        if not (value := getattr(settings, name)) > 0
+    ]
+    problems += [
+        f"{name.upper()} is {value}: it cannot be less than 0"
+        for name in ("mail_max_emails", "flasky_proxies")
+        if (value := getattr(settings, name)) < 0
+    ]
+    return problems
+
+
+def _limit_problems(settings: Settings) -> list[str]:
+    problems = []
+    for name in ("flasky_form_limit", "flasky_admin_mail_limit"):
+        try:
+            limits.parse(getattr(settings, name))
+        except ValueError:
+            problems.append(f"{name.upper()} is {getattr(settings, name)!r}: it has to look like '10 per minute'")
+    return problems

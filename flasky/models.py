@@ -1,0 +1,38 @@
+"""The site's own tables: the people it knows, some of whom can sign in."""
+
+from __future__ import annotations
+
+from flask_login import UserMixin
+from sqlalchemy import CheckConstraint, String
+from sqlalchemy.orm import Mapped, mapped_column
+from werkzeug.security import check_password_hash, generate_password_hash
+
+from flasky.extensions import Base
+
+NAME_LENGTH = 64
+# RFC 3696, erratum 1690.
+EMAIL_LENGTH = 254
+
+
+class User(UserMixin, Base):
+    """Somebody who has typed a name, or has an account with an email address and a password."""
+
+    __tablename__ = "users"
+    __table_args__ = (CheckConstraint("name IS NOT NULL OR email IS NOT NULL", name="somebody"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str | None] = mapped_column(String(NAME_LENGTH), unique=True)
+    email: Mapped[str | None] = mapped_column(String(EMAIL_LENGTH), unique=True)
+    password_hash: Mapped[str | None] = mapped_column(String(255))
+    is_admin: Mapped[bool] = mapped_column(default=False)
+
+    def __repr__(self) -> str:
+        return f"<User {self.id}>"
+
+    def set_password(self, password: str) -> None:
+        """Keep only scrypt's hash of *password*."""
+        self.password_hash = generate_password_hash(password)
+
+    def has_password(self, password: str) -> bool:
+        """Return whether *password* is this user's."""
+        return self.password_hash is not None and check_password_hash(self.password_hash, password)

@@ -1,0 +1,29 @@
+"""How gunicorn serves the site; every number comes from the environment (see .env.example)."""
+
+import sys
+
+from flasky.config import ConfigurationError, Settings
+
+try:
+    settings = Settings.from_env()
+except ConfigurationError as error:
+    sys.exit(str(error))
+
+bind = f"{'127.0.0.1' if settings.flasky_dev else '0.0.0.0'}:{settings.port}"  # noqa: S104 - a server is there to be reached
+workers = settings.web_concurrency
+threads = settings.web_threads
+timeout = settings.web_timeout
+# honcho kills what has not stopped after five seconds.
+graceful_timeout = 4
+accesslog = "-"
+control_socket_disable = True
+reload = settings.flasky_dev
+# /dev/shm may be small or missing in a container; the heartbeat file must never wait for a disk.
+worker_tmp_dir = "/dev/shm" if sys.platform == "linux" else None  # noqa: S108
+
+
+def post_worker_init(worker):  # noqa: ANN001, ANN201 - gunicorn's hook
+    """Send what an earlier process left behind, without waiting for the first request."""
+    mail = worker.wsgi.extensions["mail"]
+    if mail.delivers_here:
+        mail.bell.ring()

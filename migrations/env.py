@@ -1,0 +1,11 @@
+"""What ``flask db`` runs: the migrations, over the app's own engine and for all of its tables, the outbox among them."""
+
+from alembic import context
+from flask import current_app
+
+migrate = current_app.extensions["migrate"]
+
+with migrate.db.engine.connect() as connection:
+    context.configure(connection=connection, target_metadata=migrate.db.metadata, **migrate.configure_args)
+    with context.begin_transaction():
+        context.run_migrations()

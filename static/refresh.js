@@ -1,0 +1,17 @@
+// Ask for the list again every second, and show it where it has changed.
+const list = document.getElementById("mails");
+
+async function refresh() {
+  try {
+    const answer = await fetch(list.dataset.refresh);
+    const html = await answer.text();
+    if (answer.ok && html !== list.dataset.last) {
+      list.innerHTML = list.dataset.last = html;
+    }
+  } catch {
+    // The site is being restarted; the next second will tell.
+  }
+  setTimeout(refresh, 1000);
+}
+
+refresh();
