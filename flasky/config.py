@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -69,11 +70,21 @@ class Settings:
     mail_port: int = setting(25, "Its port: 587 with MAIL_USE_TLS, 465 with MAIL_USE_SSL.")
     mail_use_tls: bool = setting(False, "STARTTLS, verified; where the server does not offer it, nothing is sent.")
     mail_use_ssl: bool = setting(False, "TLS from the first byte, verified.")
+    mail_tls_ca: str = setting("", "File with a private authority (PEM) to trust beside the system's.")
     mail_username: str = setting("", "Login, where the server wants one.")
     mail_password: str = setting("", "Its password.", secret=True)
     mail_default_sender: str = setting("", "Sender of a `Message` that names none. Empty: FLASKY_MAIL_SENDER.")
     mail_suppress_send: bool = setting(False, "Send nothing, and say that it was sent.")
     mail_max_emails: int = setting(0, "Emails over one connection before a new one is made. 0: no limit.")
+    mail_auth: str = setting("password", "How to log in: `password`, or `xoauth2` for Gmail and Microsoft 365.")
+    mail_oauth_client_id: str = setting("", "For `xoauth2`: the client id.")
+    mail_oauth_client_secret: str = setting("", "For `xoauth2`: the client secret, where there is one.", secret=True)
+    mail_oauth_refresh_token: str = setting("", "For `xoauth2`: the refresh token.", secret=True)
+    mail_oauth_token_url: str = setting("google", "For `xoauth2`: `google`, `microsoft`, or the https URL that gives tokens.")
+    mail_retry_for: timedelta = setting(timedelta(days=3), "How long an email that is put off is tried again, such as `3 days`.")
+    mail_rate: str = setting("", "How fast mail may go out, over all workers: `14 per second`. Empty: as fast as it can.")
+    mail_allow_to: tuple[str, ...] = setting((), "Staging: addresses and domains that get mail. Empty: all.")
+    mail_redirect_to: str = setting("", "Staging: the address that gets all other mail. Empty: it is held.")
     mail_debug: bool = setting(False, "Log the conversation with the SMTP server, without passwords and bodies.")
     mail_timeout: float = setting(30.0, "The longest wait for one answer of the SMTP server, in seconds.")
 
@@ -134,7 +145,8 @@ class Settings:
             | {
                 "SECRET_KEY": self.secret_key or "development only",
                 "SQLALCHEMY_DATABASE_URI": self.sqlalchemy_url(instance_path),
-                "SQLALCHEMY_ENGINE_OPTIONS": {"pool_pre_ping": True},
+                # Parameters hold addresses and tokens, and an error is logged.
+                "SQLALCHEMY_ENGINE_OPTIONS": {"pool_pre_ping": True, "hide_parameters": True},
                 "FLASKY_BASE_URL": self.base_url,
                 "TRUSTED_HOSTS": self.trusted_hosts,
                 "SESSION_COOKIE_SECURE": secure,
@@ -160,12 +172,21 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _duration(text: str) -> timedelta:
+    found = re.fullmatch(r"(\d{1,5})\s*(second|minute|hour|day)s?", text)
+    if not found or not int(found.group(1)):
+        message = "no duration"
+        raise ValueError(message)
+    return timedelta(**{f"{found.group(2)}s": int(found.group(1))})
+
+
 PARSERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     str: (str, "text"),
     bool: (_boolean, "true or false"),
     int: (int, "a whole number"),
     float: (float, "a number"),
     tuple[str, ...]: (_names, "names separated by commas"),
+    timedelta: (_duration, "a time such as 3 days, 12 hours or 30 minutes"),
 }
 
 
@@ -241,7 +262,7 @@ def _store_problems(settings: Settings) -> list[str]:
 def _mail_problems(settings: Settings) -> list[str]:
     problems = [
         f"{name.upper()} is {value!r}: it has to look like name@example.com or Name <name@example.com>"
-        for name in ("flasky_admin", "flasky_mail_sender", "mail_default_sender")
+        for name in ("flasky_admin", "flasky_mail_sender", "mail_default_sender", "mail_redirect_to")
         if (value := getattr(settings, name)) and not _is_mailbox(value)
     ]
     if not settings.flasky_mail_sender:
@@ -255,12 +276,31 @@ def _login_problems(settings: Settings) -> list[str]:
     problems = []
     if settings.mail_use_tls and settings.mail_use_ssl:
         problems.append("MAIL_USE_TLS and MAIL_USE_SSL are both on: STARTTLS (port 587) or TLS from the start (port 465), not both")
-    if bool(settings.mail_username) != bool(settings.mail_password):
+    if settings.mail_tls_ca and not Path(settings.mail_tls_ca).is_file():
+        problems.append(f"MAIL_TLS_CA is {settings.mail_tls_ca!r}: there is no such file")
+    if settings.mail_auth not in {"password", "xoauth2"}:
+        problems.append(f"MAIL_AUTH is {settings.mail_auth!r}: it has to be password or xoauth2")
+    if settings.mail_auth == "xoauth2":
+        problems += _oauth_problems(settings)
+    elif bool(settings.mail_username) != bool(settings.mail_password):
         problems.append("MAIL_USERNAME and MAIL_PASSWORD go together: one of them is missing")
     if settings.mail_username and not (settings.mail_use_tls or settings.mail_use_ssl or _is_loopback(settings.mail_server)):
         problems.append("MAIL_USERNAME is set without MAIL_USE_TLS or MAIL_USE_SSL: its password would cross the net in the clear")
     if not (settings.mail_username + settings.mail_password).isascii():
         problems.append("MAIL_USERNAME and MAIL_PASSWORD have to be ASCII")
+    return problems
+
+
+def _oauth_problems(settings: Settings) -> list[str]:
+    problems = [
+        f"{name.upper()} is missing: MAIL_AUTH=xoauth2 needs it"
+        for name in ("mail_username", "mail_oauth_client_id", "mail_oauth_refresh_token")
+        if not getattr(settings, name)
+    ]
+    url = urlsplit(settings.mail_oauth_token_url)
+    private = url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.hostname or ""))
+    if settings.mail_oauth_token_url not in {"google", "microsoft"} and not private:
+        problems.append("MAIL_OAUTH_TOKEN_URL has to be google, microsoft or an https URL")
     return problems
 
 
@@ -293,7 +333,9 @@ def _number_problems(settings: Settings) -> list[str]:
 
 def _limit_problems(settings: Settings) -> list[str]:
     problems = []
-    for name in ("flasky_form_limit", "flasky_admin_mail_limit"):
+    for name in ("flasky_form_limit", "flasky_admin_mail_limit", "mail_rate"):
+        if name == "mail_rate" and not settings.mail_rate:
+            continue
         try:
             limits.parse(getattr(settings, name))
         except ValueError:

@@ -9,12 +9,14 @@ from functools import lru_cache
 from email_validator import EmailNotValidError, validate_email
 
 from flasky.mail.errors import InvalidMessage
-from flasky.mail.header import encoded_words, reject_controls
+from flasky.mail.header import PRINTABLE, encoded_words, reject_controls
 
 # RFC 5322, 3.2.3: what may stand in a display name without quotes.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 # A longer name is written as encoded words, which can be folded anywhere.
 LONGEST_PLAIN_NAME = 60
+# With more than this the address stands on a line of its own.
+LONGEST_MAILBOX = 62
 
 type_of_address = str | tuple[str, str]
 
@@ -41,12 +43,19 @@ class Address:
         """Return the address as it stands in a header; a long or foreign name is folded."""
         if not self.name:
             return self.envelope
-        if not self.name.isascii() or "=?" in self.name or len(self.name) > LONGEST_PLAIN_NAME:
-            return f"{encoded_words(self.name, used=len(header_name) + 2)}\r\n <{self.envelope}>"
-        if PLAIN_NAME.fullmatch(self.name):
-            return f"{self.name} <{self.envelope}>"
-        quoted = self.name.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{quoted}" <{self.envelope}>'
+        name = self._phrase(len(header_name) + 2)
+        blank = " " if len(name) + len(self.envelope) <= LONGEST_MAILBOX else "\r\n "
+        return f"{name}{blank}<{self.envelope}>"
+
+    def _phrase(self, used: int) -> str:
+        """Return the display name as words, quoted, or encoded; *used* characters are on its line already."""
+        name = self.name
+        if not PRINTABLE.fullmatch(name) or "=?" in name or "  " in name or len(name) > LONGEST_PLAIN_NAME:
+            return encoded_words(name, used=used)
+        if PLAIN_NAME.fullmatch(name):
+            return name
+        quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{quoted}"'
 
 
 def parse(value: type_of_address, field: str) -> Address:
@@ -55,20 +64,20 @@ def parse(value: type_of_address, field: str) -> Address:
     *field* names the culprit in the message of the InvalidMessage that is raised for anything else.
     """
     if isinstance(value, str):
-        name, spec = _split(value)
+        reject_controls(value, field)
+        name, spec = _split(value, field)
     elif isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, str) for part in value):  # noqa: PLR2004
         name, spec = value
+        reject_controls(name, f"the name in {field}")
+        reject_controls(spec, field)
     else:
-        message = f"{field} is {value!r}: give one address as 'a@b.example', 'Name <a@b.example>' or ('Name', 'a@b.example')"
+        message = f"{field} is {value!r:.100}: give one address as 'a@b.example', 'Name <a@b.example>' or ('Name', 'a@b.example')"
         raise InvalidMessage(message)
-    name = name.strip()
-    reject_controls(name, f"the name in {field}")
-    reject_controls(spec, field)
     local, domain = _check(spec.strip(), field)
-    return Address(name, local, domain)
+    return Address(name.strip(), local, domain)
 
 
-def _split(value: str) -> tuple[str, str]:
+def _split(value: str, field: str) -> tuple[str, str]:
     text = value.strip()
     if not text.endswith(">") or "<" not in text:
         return "", text
@@ -76,6 +85,9 @@ def _split(value: str) -> tuple[str, str]:
     name = name.strip()
     if len(name) > 1 and name[0] == name[-1] == '"':
         name = re.sub(r"\\(.)", r"\1", name[1:-1])
+    elif set(name) & set("<>") or ("," in name and "@" in name):
+        message = f"{field} is {value!r:.100}, which looks like several addresses: give one at a time"
+        raise InvalidMessage(message)
     return name, spec
 
 
@@ -85,9 +97,9 @@ def _check(spec: str, field: str) -> tuple[str, str]:
     try:
         valid = validate_email(spec, check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as error:
-        message = f"{field} {spec!r} is not an email address: {error}"
+        message = f"{field} {spec!r:.100} is not an email address: {error}"
         raise InvalidMessage(message) from error
     if valid.ascii_domain is None:  # pragma: no cover - email-validator sets it for every name; None is a domain literal
-        message = f"{field} {spec!r} has no domain name"
+        message = f"{field} {spec!r:.100} has no domain name"
         raise InvalidMessage(message)
     return valid.local_part, valid.ascii_domain

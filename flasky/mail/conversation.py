@@ -12,6 +12,7 @@ import re
 import select
 import smtplib
 import socket
+import ssl
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
@@ -19,7 +20,6 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from flasky.mail.errors import ENHANCED, Deferred, Refused, Unavailable
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
 log = logging.getLogger("flasky.mail.smtp")
@@ -57,7 +57,13 @@ class Reply(NamedTuple):
     """What the server answered: the code, and its text with the enhanced status code first."""
 
     code: int
-    text: str
+    reply: str
+
+    @property
+    def enhanced(self) -> str | None:
+        """Return the enhanced status code (RFC 3463) that the text begins with."""
+        found = ENHANCED.match(self.reply)
+        return found.group(1) if found else None
 
 
 def nothing() -> None:
@@ -105,6 +111,14 @@ class Conversation(smtplib.SMTP):
             code, text = (code, text) if code == CLOSING else self.helo()
         if not 200 <= code <= 299:  # noqa: PLR2004
             raise Unavailable(_text(text), code)
+
+    def authorize(self, sasl: str) -> None:
+        """Log in by XOAUTH2; raises smtplib's errors."""
+        if "XOAUTH2" not in self.esmtp_features.get("auth", "").split():
+            message = "the server does not offer XOAUTH2, which MAIL_AUTH asks for"
+            raise smtplib.SMTPNotSupportedError(message)
+        # A server that refuses the token first sends why, as a challenge, and wants an empty answer to it.
+        self.auth("XOAUTH2", lambda challenge=None: sasl if challenge is None else "")
 
     # Reading and writing
 
@@ -168,18 +182,28 @@ class Conversation(smtplib.SMTP):
 
     @property
     def is_alive(self) -> bool:
-        """Return whether the connection can be used again; only a socket with something to read costs a round trip.
+        """Return whether the connection can be used again, without a round trip.
 
-        An idle 421, a FIN and a reset make it readable, and so do a healthy server's TLS session tickets: then ask.
+        An idle 421, a FIN and a reset make the socket readable, and so does an answer to a question that nobody asked: the
+        next reply would be taken for another's. Only a healthy TLS connection may have something to read, its session
+        tickets, and then holds nothing for us.
         """
-        if self.sock is None:
+        sock = self.sock
+        if sock is None or self._received:
             return False
         poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
-        if not self._received and not poll.poll(0):
+        poll.register(sock, select.POLLIN)
+        if not poll.poll(0):
             return True
-        with suppress(smtplib.SMTPException, OSError):
-            return self.noop()[0] == 250  # noqa: PLR2004
+        if not isinstance(sock, ssl.SSLSocket):
+            return False
+        try:
+            sock.settimeout(0)
+            self._received += sock.recv(CHUNK)
+        except ssl.SSLWantReadError:
+            return True
+        except OSError:
+            return False
         return False
 
     def leave(self) -> None:
@@ -198,15 +222,14 @@ class Conversation(smtplib.SMTP):
 
     # One email
 
-    def transmit(
-        self, sender: str, recipient: str, source: bytes, *, smtputf8: bool = False, guard: Callable[[], None] = nothing
-    ) -> Reply:
+    def transmit(self, sender: str, recipient: str, source: bytes, *, guard: Callable[[], None] = nothing) -> Reply:
         """Send *source* from *sender* to *recipient* and return the server's acceptance.
 
         *guard* is called before anything is written and while waiting; what it raises cuts the line, so that an email whose
         lease is lost cannot go out. Raises Refused, Deferred or Unavailable; smtplib.SMTPServerDisconnected where the
         line broke before the message itself was on it, so that the caller may try again over a new one.
         """
+        smtputf8 = not (sender.isascii() and recipient.isascii())
         self._check_limits(len(source), smtputf8=smtputf8)
         self._guard = guard
         try:
@@ -261,7 +284,7 @@ class Conversation(smtplib.SMTP):
         log.debug("%s", reply)
         if code == CLOSING:
             self.close()
-            raise Unavailable(reply.text, CLOSING)
+            raise Unavailable(reply.reply, CLOSING)
         return reply
 
     def _refused(self, command: str, reply: Reply, *, close: bool) -> None:
@@ -271,6 +294,8 @@ class Conversation(smtplib.SMTP):
         raise _verdict(command.partition(" ")[0], reply)
 
     def _body(self, source: bytes) -> Reply:
+        if self._received:
+            self._broken("the server answered what nobody had asked")
         # RFC 5321, 4.5.2: a dot at the beginning of a line is doubled.
         data = source.replace(b"\r\n.", b"\r\n..")
         end = b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
@@ -294,20 +319,19 @@ def _goes_on(reply: Reply) -> bool:
 def _verdict(stage: str, reply: Reply) -> Refused | Deferred | Unavailable:
     """Turn a refusal into the error that says whose fault it is; the stage alone does not tell."""
     if not 500 <= reply.code <= 599:  # noqa: PLR2004
-        return Deferred(reply.text, reply.code)
+        return Deferred(reply.reply, reply.code)
     if _speaks_of_us(stage, reply):
-        return Unavailable(reply.text, reply.code, ours=True)
-    return Refused(reply.text, reply.code)
+        return Unavailable(reply.reply, reply.code, ours=True)
+    return Refused(reply.reply, reply.code)
 
 
 def _speaks_of_us(stage: str, reply: Reply) -> bool:
-    found = ENHANCED.match(reply.text)
-    enhanced = found.group(1) if found else ""
+    enhanced = reply.enhanced or ""
     if reply.code == TOO_LARGE or enhanced.startswith("5.3.4"):
         return False
     if stage in {"MAIL", "RSET"} or reply.code in OUR_CODES or OUR_ENHANCED.match(enhanced):
         return True
-    return not enhanced.startswith("5.1.1") and bool(OUR_WORDS.search(reply.text))
+    return not enhanced.startswith("5.1.1") and bool(OUR_WORDS.search(reply.reply))
 
 
 def _text(raw: bytes) -> str:

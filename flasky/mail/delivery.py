@@ -3,42 +3,54 @@
 from __future__ import annotations
 
 import logging
+import re
+import threading
 import time
 from typing import TYPE_CHECKING
 
 from flasky.mail.conversation import Reply
-from flasky.mail.errors import Deferred, Refused, Unavailable
-from flasky.mail.outbox import BATCH, LeaseLost, Try, as_try
+from flasky.mail.errors import Deferred, Held, Refused, Unavailable
+from flasky.mail.outbox import BATCH, LeaseLost, Try
+from flasky.mail.suspicion import Suspicion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from flasky.mail.errors import TransmissionError
     from flasky.mail.outbox import Batch, Claimed, Outbox
+    from flasky.mail.rate import Rate
     from flasky.mail.transport import Transport
 
 log = logging.getLogger("flasky.mail")
 
 SUPPRESSED = Reply(250, "not transmitted: MAIL_SUPPRESS_SEND is on")
+ADDRESS = re.compile(r"([^\s<>@])[^\s<>@]*(@[^\s<>:;,]+)")
+# The longest sleep while MAIL_RATE allows nothing, in seconds; then the pass looks up.
+LONGEST_PAUSE = 5.0
 
 
 class Delivery:
     """Delivers from *outbox* through *transport*; None for the transport pretends, as MAIL_SUPPRESS_SEND asks.
 
-    *ring* is called when a claim was full, so that idle workers join in. It belongs to one thread; ``stop`` and
-    ``cut`` may be called from another.
+    *rate* slows it down; *ring* is called when a claim was full, so that idle workers join in. It belongs to one thread;
+    ``stop``, ``cut`` and ``abandon`` may be called from another.
     """
 
-    def __init__(self, outbox: Outbox, transport: Transport | None, ring: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, outbox: Outbox, transport: Transport | None, rate: Rate | None = None, ring: Callable[[], None] | None = None
+    ) -> None:
         self._outbox = outbox
         self._transport = transport
+        self._rate = rate
         self._ring = ring
-        self._stopped = False
+        self._suspicion = Suspicion()
+        self._stopped = threading.Event()
         self._batch: Batch | None = None
 
     def stop(self) -> None:
         """Ask for the end: the email on the wire is finished, the rest of the batch is given back."""
-        self._stopped = True
+        self._stopped.set()
 
     def cut(self) -> None:
         """Break the line under the email that is on the wire."""
@@ -46,7 +58,7 @@ class Delivery:
             self._transport.cut()
 
     def abandon(self) -> None:
-        """Give back what is claimed, from another thread, where the delivering one hangs and the process is to end."""
+        """Give back what is claimed, where the delivering thread hangs and the process is to end."""
         batch = self._batch
         if batch is not None:
             self._outbox.release_lease(batch.token)
@@ -69,11 +81,11 @@ class Delivery:
         if recovered:
             log.warning("mail: %d emails of a worker that stopped in the middle go out again", recovered)
         count = 0
-        while not self._stopped and time.monotonic() < end and not self._outbox.is_resting():
-            batch = self._outbox.claim()
+        while not self._is_over(end) and not self._outbox.is_resting() and self._is_allowed(end):
+            batch = self._outbox.claim(1 if self._rate else BATCH)
             if batch is None:
                 break
-            if len(batch.open) == BATCH:
+            if len(batch.open) == BATCH and self._ring is not None:
                 self._ring()
             settled, goes_on = self._deliver(batch, end)
             count += settled
@@ -81,62 +93,108 @@ class Delivery:
                 break
         return count
 
+    def _is_over(self, end: float) -> bool:
+        return self._stopped.is_set() or time.monotonic() >= end
+
+    def _is_allowed(self, end: float) -> bool:
+        """Wait until MAIL_RATE lets one email go, with none claimed: the most urgent one then gets the place."""
+        if self._rate is None:
+            return True
+        while not self._is_over(end) and self._outbox.has_due():
+            seconds = self._rate.wait()
+            if seconds <= 0:
+                return True
+            self._stopped.wait(min(seconds, LONGEST_PAUSE, max(end - time.monotonic(), 0)))
+        return False
+
     def _deliver(self, batch: Batch, end: float) -> tuple[int, bool]:
         """Return how many emails of *batch* were settled, and whether another batch makes sense."""
         self._batch, count = batch, 0
         try:
             for email in list(batch.open.values()):
-                if self._stopped or time.monotonic() >= end:
-                    return count, False
+                if self._is_over(end):
+                    break
                 self._outbox.guard(batch)
                 count += self._deliver_one(batch, email)
+            count += self._believe(batch, self._suspicion.release())
         except LeaseLost:
             log.warning("mail: this worker was held up past its lease; another has its emails now")
+            self._suspicion.release()
             batch.open.clear()
         except Unavailable as error:
+            self._suspicion.release()
             self._outbox.release(batch)
-            rest = self._outbox.note_unavailable(error)
-            log.error("mail: no email can be sent, next try in %d s: %s", rest.total_seconds(), error)
+            self._note_unavailable(error)
             return count, False
         finally:
             self._outbox.release(batch)
             self._batch = None
-        return count, True
+        return count, not self._is_over(end)
 
-    def _deliver_one(self, batch: Batch, email: Claimed) -> bool:
+    def _note_unavailable(self, error: Unavailable) -> None:
+        rest = self._outbox.note_unavailable(error)
+        what = "our own configuration is refused" if error.ours else "the server cannot be used"
+        log.error("mail: no email can be sent, %s; next try in %d s: %s", what, rest.total_seconds(), _shorten(error))
+
+    def _deliver_one(self, batch: Batch, email: Claimed) -> int:
+        """Return how many emails this has settled: one, none, or with it those that were under suspicion."""
         started_at, begun = batch.now(), time.monotonic()
         if email.expires_at is not None and email.expires_at <= started_at:
             return self._outbox.settle_expired(batch, email)
         try:
             reply = self._transmit(batch, email)
+        except Held as error:
+            log.info("mail: email %d is held: MAIL_ALLOW_TO does not name its recipient", email.id)
+            return self._outbox.settle_held(batch, email, error.reply)
         except Refused as error:
-            one = as_try(started_at, time.monotonic() - begun, "refused", error)
-            log.warning("mail: email %d was refused: %s", email.id, error)
-            return self._outbox.settle_refused(batch, email, one)
+            return self._settle_refused(batch, email, error, _as_try(started_at, begun, "refused", error))
         except Deferred as error:
-            one = as_try(started_at, time.monotonic() - begun, "uncertain" if error.uncertain else "deferred", error)
-            log.info("mail: email %d was put off: %s", email.id, error)
-            return self._outbox.settle_deferred(batch, email, one)
-        return self._settle_sent(batch, email, started_at, time.monotonic() - begun, reply)
+            log.info("mail: email %d was put off: %s", email.id, _shorten(error))
+            outcome = "uncertain" if error.uncertain else "deferred"
+            return self._outbox.settle_deferred(batch, email, _as_try(started_at, begun, outcome, error))
+        return self._settle_sent(batch, email, _as_try(started_at, begun, "sent", reply))
 
     def _transmit(self, batch: Batch, email: Claimed) -> Reply:
         letter = self._outbox.letter(batch, email)
         if letter.source is None:
-            message = "the message has been erased, so it cannot be sent"
-            raise Refused(message)
+            raise Refused("the message has been erased, so it cannot be sent")
         if self._transport is None:
             return SUPPRESSED
         return self._transport.transmit(
             letter.sender,
             email.recipient,
             letter.source,
-            smtputf8=not (email.recipient.isascii() and letter.sender.isascii()),
             guard=lambda: self._outbox.guard(batch),
         )
 
-    def _settle_sent(self, batch: Batch, email: Claimed, started_at: datetime, seconds: float, reply: Reply) -> bool:
-        one = Try(started_at, seconds, "sent", reply.code, None, reply.text)
+    def _settle_sent(self, batch: Batch, email: Claimed, one: Try) -> int:
         settled = self._outbox.settle_sent(batch, email, one)
         if self._outbox.note_available():
             log.warning("mail: the SMTP server works again")
+        # It takes mail from us, so what it has refused before was meant for those recipients.
+        return settled + self._believe(batch, self._suspicion.clear())
+
+    def _settle_refused(self, batch: Batch, email: Claimed, error: Refused, one: Try) -> int:
+        if not self._suspicion.covers(error):
+            return self._believe(batch, [(email, one)])
+        settled = 0 if self._suspicion.is_like(error) else self._believe(batch, self._suspicion.clear())
+        if self._suspicion.add(email, one, error):
+            for suspect, its in self._suspicion.clear():
+                self._outbox.postpone(batch, suspect, its)
+            raise Unavailable(f"{error.reply} (the same to five recipients in a row)", error.code, ours=True)
         return settled
+
+    def _believe(self, batch: Batch, refused: list[tuple[Claimed, Try]]) -> int:
+        """Settle refusals that speak of their recipients."""
+        for email, one in refused:
+            log.warning("mail: email %d was refused: %s", email.id, _shorten(one.reply))
+        return sum(self._outbox.settle_refused(batch, email, one) for email, one in refused)
+
+
+def _as_try(started_at: datetime, begun: float, outcome: str, said: Reply | TransmissionError) -> Try:
+    return Try(started_at, time.monotonic() - begun, outcome, said.code, said.enhanced, said.reply)
+
+
+def _shorten(text: object) -> str:
+    """Return *text* with every address in it cut down to what lets an operator find it: s…@example.com."""
+    return ADDRESS.sub(r"\1…\2", str(text))

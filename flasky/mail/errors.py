@@ -5,6 +5,7 @@
     MailError
     ├── InvalidMessage      it will never work: bad address, line break in a header, missing template
     ├── Refused             the server said never (5xx); carries code and reply
+    │   └── Held            MAIL_ALLOW_TO does not name the recipient, so it was not even tried
     ├── Deferred            the server said not now (4xx), or the line broke in the middle
     └── Unavailable         no server to talk to: connect, TLS, login, or a server that refuses *us*
 """
@@ -48,6 +49,10 @@ class TransmissionError(MailError):
 
 class Refused(TransmissionError):  # noqa: N818
     """Say that the server will never take this email for this recipient (5xx)."""
+
+
+class Held(Refused):
+    """Say that this site's own list (MAIL_ALLOW_TO) keeps the email back."""
 
 
 class Deferred(TransmissionError):  # noqa: N818

@@ -23,13 +23,18 @@ from flasky.mail.dispatch import BELL_TIMEOUT, InlineBell, RqBell, ThreadBell, W
 from flasky.mail.errors import Deferred, Refused, TransmissionError
 from flasky.mail.mime import write
 from flasky.mail.models import copy_tables
-from flasky.mail.outbox import Outbox
+from flasky.mail.oauth import OAuth
+from flasky.mail.outbox import RETRY_FOR, Outbox
+from flasky.mail.rate import Rate
+from flasky.mail.staging import Staging
 from flasky.mail.transaction import watch_engine, watch_session
 from flasky.mail.transport import Server, Transport
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from types import TracebackType
 
+    from flask import Config
     from jinja2 import Environment
     from redis import Redis
     from sqlalchemy.engine import Engine
@@ -59,7 +64,24 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
         self.sender: str | None = config.get("FLASKY_MAIL_SENDER") or self.default_sender
         self.default_sender = self.default_sender or self.sender
         self.redis_url: str = config.get("REDIS_URL") or ""
-        self.smtp = Server(
+        self._verify_redis: bool = config.get("REDIS_TLS_VERIFY", True)
+        self.smtp = self._make_server(config)
+        self.retry_for: timedelta = config.get("MAIL_RETRY_FOR") or RETRY_FOR
+        if self.debug:
+            logging.getLogger("flasky.mail.smtp").setLevel(logging.DEBUG)
+        self.bell: Bell = self._make_bell(config.get("FLASKY_MAIL_DISPATCH") or ("rq" if self.redis_url else "thread"))
+
+    def _make_server(self, config: Config) -> Server:
+        oauth = None
+        if config.get("MAIL_AUTH") == "xoauth2":
+            oauth = OAuth(
+                username=self.username or "",
+                client_id=config["MAIL_OAUTH_CLIENT_ID"],
+                client_secret=config.get("MAIL_OAUTH_CLIENT_SECRET") or "",
+                refresh_token=config["MAIL_OAUTH_REFRESH_TOKEN"],
+                token_url=config.get("MAIL_OAUTH_TOKEN_URL") or "google",
+            )
+        return Server(
             host=self.server,
             port=self.port or 25,
             use_tls=self.use_tls,
@@ -68,10 +90,10 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
             password=self.password,
             timeout=float(config.get("MAIL_TIMEOUT") or 30),
             max_emails=self.max_emails,
+            ca_file=config.get("MAIL_TLS_CA") or None,
+            oauth=oauth,
+            staging=Staging(tuple(config.get("MAIL_ALLOW_TO") or ()), config.get("MAIL_REDIRECT_TO") or ""),
         )
-        if self.debug:
-            logging.getLogger("flasky.mail.smtp").setLevel(logging.DEBUG)
-        self.bell: Bell = self._make_bell(config.get("FLASKY_MAIL_DISPATCH") or ("rq" if self.redis_url else "thread"))
 
     @property
     def delivers_here(self) -> bool:
@@ -100,16 +122,23 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
 
     def connect_redis(self, timeout: float | None = None) -> Redis:
         """Return a new client for the app's Redis."""
-        return connect(self.redis_url, verify=self.app.config.get("REDIS_TLS_VERIFY", True), timeout=timeout)
+        return connect(self.redis_url, verify=self._verify_redis, timeout=timeout)
 
     # Delivering
 
     def make_delivery(self) -> Delivery:
         """Return a delivery with connections of its own."""
+        outbox = Outbox(self.engine, _worker_name(), self.retry_for)
         transport = None if self.suppress else Transport(self.smtp)
-        outbox = Outbox(self.engine, _worker_name())
         # Only RQ has other workers to call for help.
-        return Delivery(outbox, transport, self.bell.ring) if isinstance(self.bell, RqBell) else Delivery(outbox, transport)
+        return Delivery(outbox, transport, self._make_rate(), self.bell.ring if isinstance(self.bell, RqBell) else None)
+
+    def _make_rate(self) -> Rate | None:
+        text = self.app.config.get("MAIL_RATE")
+        if not text:
+            return None
+        unverified = {"ssl_cert_reqs": "none"} if self.redis_url.startswith("rediss:") and not self._verify_redis else {}
+        return Rate(text, self.redis_url, **unverified)
 
     def make_deliverer(self) -> Deliverer:
         """Return a deliverer, not yet started."""
@@ -218,9 +247,8 @@ class Connection(flask_mail.Connection):
         sender = parse(envelope_from, "envelope_from") if envelope_from else wire.sender
         failures: list[_Failure] = []
         for recipient in () if self.mail.suppress else wire.recipients:
-            smtputf8 = sender.needs_smtputf8 or recipient.needs_smtputf8
             try:
-                self._transport.transmit(sender.envelope, recipient.envelope, wire.source, smtputf8=smtputf8)
+                self._transport.transmit(sender.envelope, recipient.envelope, wire.source)
             except (Refused, Deferred) as error:
                 failures.append(_Failure(recipient.envelope, error))
         if failures:

@@ -8,8 +8,10 @@ import unicodedata
 
 from flasky.mail.errors import InvalidMessage
 
-# RFC 5322, 2.2: printable ASCII but the colon.
-NAME = re.compile(r"[!-9;-~]+")
+# RFC 5322, 2.2: printable ASCII but the colon; longer than the longest that is registered, and short enough for a line.
+NAME = re.compile(r"[!-9;-~]{1,70}")
+# Programs read these, and know no encoded words in them.
+STRUCTURED = re.compile(r"list-.*|references|in-reply-to|sender|return-path|precedence|auto-submitted", re.IGNORECASE)
 # Every control character (line breaks are among them) but the tab, and the two separators that Python,
 # and readers written in it, also take for the end of a line.
 FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -52,29 +54,38 @@ def _room(width: int) -> int:
 
 
 def field(name: str, value: str) -> str:
-    """Return one header line (or several, folded) for text that is free of line breaks, CRLF at its end.
+    """Return one header line (or several, folded) with *value* in it, CRLF at its end.
 
-    Raises InvalidMessage for a name that is none, and for a value that could end the header early.
+    Raises InvalidMessage for a name that is none, for a value that could end the header early, and for one that cannot be
+    written into a header that programs read.
     """
     if not NAME.fullmatch(name):
-        message = f"{name!r} is no name for a header: printable ASCII without blanks or colon"
+        message = f"{name!r:.100} is no name for a header: up to 70 printable ASCII characters, without blanks or colon"
         raise InvalidMessage(message)
     reject_controls(value, f"the header {name}")
-    if len(name) + len(value) < LINE and PRINTABLE.fullmatch(value) and "=?" not in value and value == value.strip():
-        return f"{name}: {value}\r\n"
-    words = value.split(" ")
-    plain = PRINTABLE.fullmatch(value) and "=?" not in value and max(map(len, words)) < LONGEST_WORD
-    if plain and value == value.strip():
-        return f"{name}: {fold(words, len(name) + 2)}\r\n"
+    structured = STRUCTURED.fullmatch(name)
+    if structured:
+        value = " ".join(value.split())
+    if _is_plain(value):
+        return f"{name}: {fold(value.split(' '), len(name) + 2)}\r\n"
+    if structured:
+        message = f"the header {name} has to be ASCII, without '=?', each word shorter than {LONGEST_WORD}: percent-encode a URL"
+        raise InvalidMessage(message)
     return f"{name}: {encoded_words(value, used=len(name) + 2)}\r\n"
+
+
+def _is_plain(value: str) -> bool:
+    """Return whether *value* is read back as it stands, wherever it is folded."""
+    if not PRINTABLE.fullmatch(value) or "=?" in value or "  " in value or value != value.strip():
+        return False
+    return len(value) < LONGEST_WORD or max(map(len, value.split(" "))) < LONGEST_WORD
 
 
 def fold(words: list[str], used: int) -> str:
     """Join *words* by blanks, and begin a new line before the blank where one would grow longer than it should."""
     lines, line = [], words[0]
     for word in words[1:]:
-        # A line must not be made of blanks alone: an empty word (two blanks in a row) stays where it is.
-        if word and used + len(line) + 1 + len(word) > LINE and line.strip():
+        if used + len(line) + 1 + len(word) > LINE:
             lines.append(line)
             line, used = " " + word, 0
         else:

@@ -50,11 +50,12 @@ class Base(DeclarativeBase):
 
 
 class Status(enum.StrEnum):
-    """Say where in its life an email is; the last four are final."""
+    """Say where in its life an email is; from ``sent`` on only an operator's command changes it."""
 
     QUEUED = "queued"
     SENDING = "sending"
     SENT = "sent"
+    HELD = "held"
     FAILED = "failed"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
@@ -110,6 +111,8 @@ class Email(Base):
     status: Mapped[str] = mapped_column(sa.String(10), default=Status.QUEUED)
     priority: Mapped[int] = mapped_column(sa.SmallInteger, default=Priority.NORMAL)
     send_at: Mapped[datetime] = mapped_column(default=_now)
+    # Since when it has been due: its life counts from here, not from a date on which it had to wait.
+    due_since: Mapped[datetime] = mapped_column(default=lambda context: context.get_current_parameters()["send_at"])
     expires_at: Mapped[datetime | None]
     key: Mapped[str | None] = mapped_column(sa.String(KEY_LENGTH))
     tries: Mapped[int] = mapped_column(default=0)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, Engine
 
-    from flasky.mail.errors import TransmissionError, Unavailable
+    from flasky.mail.errors import Unavailable
 
 # A killed worker's rows go out again when its lease has run out and the next sweep has come: well within 90 s.
 LEASE = timedelta(seconds=60)
@@ -32,9 +32,13 @@ BATCH = 50
 # A larger message is read when its turn comes, so that a batch of attachments cannot fill the memory.
 LARGE = 200_000
 
+# What RFC 5321, 4.5.4.1 asks of a sender is four to five days; nobody reads a password reset after three.
+RETRY_FOR = timedelta(days=3)
 FIRST_WAIT = timedelta(minutes=1)
 LONGEST_WAIT = timedelta(hours=4)
 SHORTEST_WAIT = timedelta(seconds=10)
+# How long emails stand back that were all refused alike, so that others show whether the server takes any.
+SUSPICION = timedelta(minutes=15)
 # How long to leave a server alone that cannot be used at all.
 FIRST_REST = timedelta(seconds=1)
 LONGEST_REST = timedelta(minutes=1)
@@ -71,7 +75,7 @@ class Claimed:
     content_id: int
     recipient: str
     tries: int
-    created_at: datetime
+    due_since: datetime
     expires_at: datetime | None
     priority: int
     send_at: datetime
@@ -126,10 +130,10 @@ class Batch:
 class Outbox:
     """The outbox as one worker sees it, over one database connection that is kept until ``close``.
 
-    *worker* is the name that its attempts are filed under.
+    *worker* is the name that its attempts are filed under; an email that is put off has failed after *retry_for*.
     """
 
-    def __init__(self, engine: Engine, worker: str, retry_for: timedelta = timedelta(days=3)) -> None:
+    def __init__(self, engine: Engine, worker: str, retry_for: timedelta = RETRY_FOR) -> None:
         self._engine = engine
         self._worker = worker[:100]
         self._retry_for = retry_for
@@ -161,13 +165,7 @@ class Outbox:
         begun, token = time.monotonic(), secrets.token_hex(16)
         with self._begin() as connection:
             now = database_now(connection)
-            due = (
-                sa.select(emails.c.id)
-                .where(emails.c.status == sa.literal(Status.QUEUED.value, literal_execute=True), emails.c.send_at <= now)
-                .order_by(emails.c.priority, emails.c.send_at, emails.c.id)
-                .limit(limit)
-                .with_for_update(skip_locked=True)
-            )
+            due = _due(now).limit(limit).with_for_update(skip_locked=True)
             # PostgreSQL may run a plain subquery again and take more than the limit; SQLite's driver runs a
             # statement that begins with WITH outside the transaction.
             ids = sa.select(due.cte("due").c.id) if connection.dialect.name == "postgresql" else due
@@ -182,6 +180,11 @@ class Outbox:
                 return None
             letters = self._letters(connection, {one.content_id for one in claimed}, contents.c.size <= LARGE)
         return Batch(token, claimed, letters, begun, now)
+
+    def has_due(self) -> bool:
+        """Return whether anything is due."""
+        with self._begin() as connection:
+            return connection.scalar(_due(database_now(connection)).limit(1)) is not None
 
     def _letters(self, connection: Connection, ids: Iterable[int], *where: Any) -> dict[int, Letter]:
         columns = contents.c.id, contents.c.sender, contents.c.source, contents.c.secret
@@ -254,10 +257,18 @@ class Outbox:
     def settle_deferred(self, batch: Batch, email: Claimed, one: Try) -> bool:
         """Note that *email* was put off, and when it is tried again; past its life it has failed."""
         now = batch.now()
-        if now - email.created_at >= self._retry_for:
+        if now - email.due_since >= self._retry_for:
             return self._settle(batch, email, one, status=Status.FAILED, tries=email.tries + 1)
         send_at = now + backoff(email.tries + 1)
         return self._settle(batch, email, one, status=Status.QUEUED, tries=email.tries + 1, send_at=send_at)
+
+    def settle_held(self, batch: Batch, email: Claimed, why: str) -> bool:
+        """Note that *email* is not to be sent as things are; ``flask mail retry`` has another look."""
+        return self._settle(batch, email, None, status=Status.HELD, reply=why)
+
+    def postpone(self, batch: Batch, email: Claimed, one: Try) -> bool:
+        """Put *email* behind the others, with its try noted but not counted: it may not be to blame."""
+        return self._settle(batch, email, one, status=Status.QUEUED, send_at=batch.now() + SUSPICION)
 
     def settle_expired(self, batch: Batch, email: Claimed) -> bool:
         """Note that *email* was not worth sending any more."""
@@ -314,12 +325,13 @@ class Outbox:
             return bool(connection.execute(sa.delete(health)).rowcount)
 
 
+def _due(now: datetime) -> sa.Select[int]:
+    # The status is written into the statement: only then does the database know that the partial index serves.
+    queued = emails.c.status == sa.literal(Status.QUEUED.value, literal_execute=True)
+    return sa.select(emails.c.id).where(queued, emails.c.send_at <= now).order_by(emails.c.priority, emails.c.send_at, emails.c.id)
+
+
 def erase_secrets(connection: Connection, content_id: int) -> None:
     """Erase the body of a secret message that no email needs any more."""
     needed = sa.exists().where(emails.c.content_id == content_id, emails.c.status.in_([Status.QUEUED.value, Status.SENDING.value]))
     connection.execute(sa.update(contents).where(contents.c.id == content_id, contents.c.secret, ~needed).values(source=None))
-
-
-def as_try(started_at: datetime, seconds: float, outcome: str, said: TransmissionError) -> Try:
-    """Return the attempt row for an error of the transport."""
-    return Try(started_at, seconds, outcome, said.code, said.enhanced, said.reply)

@@ -15,10 +15,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flasky.mail.conversation import CLOSING, Conversation, Reply, nothing
-from flasky.mail.errors import Deferred, Unavailable
+from flasky.mail.errors import Deferred, Held, Unavailable
+from flasky.mail.staging import Staging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from flasky.mail.oauth import OAuth
 
 # A server need not keep an idle client for more than five minutes (RFC 5321, 4.5.3.2.7); many allow less.
 LONGEST_IDLE = 30.0
@@ -38,11 +41,18 @@ class Server:
     password: str | None = field(default=None, repr=False)
     timeout: float = 30.0
     max_emails: int | None = None
+    ca_file: str | None = None
+    oauth: OAuth | None = None
+    staging: Staging = field(default_factory=Staging)
 
     @cached_property
     def tls(self) -> ssl.SSLContext:
         """Return the one context for all connections (it takes 24 ms to build); it verifies name, date and issuer."""
-        return ssl.create_default_context()
+        context = ssl.create_default_context()
+        if self.ca_file:
+            # Beside the system's authorities: cafile= would take their place.
+            context.load_verify_locations(self.ca_file)
+        return context
 
 
 class Transport:
@@ -57,13 +67,18 @@ class Transport:
         self._refusals = 0
         self._used_at = 0.0
 
-    def transmit(
-        self, sender: str, recipient: str, source: bytes, *, smtputf8: bool = False, guard: Callable[[], None] = nothing
-    ) -> Reply:
-        """Send one email; see ``Conversation.transmit``. A kept connection that turns out dead is replaced, once."""
+    def transmit(self, sender: str, recipient: str, source: bytes, *, guard: Callable[[], None] = nothing) -> Reply:
+        """Send one email; see ``Conversation.transmit``. A kept connection that turns out dead is replaced, once.
+
+        On a staging site it goes where MAIL_REDIRECT_TO says, or Held is raised.
+        """
+        route = self._server.staging.route(recipient, source)
+        if route is None:
+            raise Held("MAIL_ALLOW_TO does not name the recipient")
+        recipient, source = route
         reused = self._ready()
         try:
-            return self._transmit(sender, recipient, source, smtputf8, guard)
+            return self._transmit(sender, recipient, source, guard)
         except smtplib.SMTPServerDisconnected as error:
             if not reused:
                 raise Deferred(str(error)) from error
@@ -74,16 +89,16 @@ class Transport:
         self.close()
         self._open()
         try:
-            return self._transmit(sender, recipient, source, smtputf8, guard)
+            return self._transmit(sender, recipient, source, guard)
         except smtplib.SMTPServerDisconnected as error:
             raise Deferred(str(error)) from error
 
-    def _transmit(self, sender: str, recipient: str, source: bytes, smtputf8: bool, guard: Callable[[], None]) -> Reply:  # noqa: FBT001 - hands on, in order
+    def _transmit(self, sender: str, recipient: str, source: bytes, guard: Callable[[], None]) -> Reply:
         conversation = self._conversation
         assert conversation is not None  # noqa: S101 - _ready() and _open() see to it
         self._refusals += 1
         try:
-            reply = conversation.transmit(sender, recipient, source, smtputf8=smtputf8, guard=guard)
+            reply = conversation.transmit(sender, recipient, source, guard=guard)
         finally:
             self._used_at = time.monotonic()
         self._refusals = 0
@@ -109,9 +124,7 @@ class Transport:
             self._conversation.greet()
             if server.use_tls:
                 self._conversation.secure(server.tls)
-            if server.username and server.password:
-                _check_privacy(self._conversation)
-                self._conversation.login(server.username, server.password)
+            self._login(self._conversation)
         except Unavailable:
             self.close()
             raise
@@ -126,6 +139,20 @@ class Transport:
             why = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else error
             message = f"cannot use {where}: {why}"
             raise Unavailable(message, ours=ours) from error
+
+    def _login(self, conversation: Conversation) -> None:
+        server = self._server
+        if server.oauth is not None:
+            _check_privacy(conversation)
+            try:
+                conversation.authorize(server.oauth.sasl())
+            except smtplib.SMTPAuthenticationError:
+                # A token may be withdrawn before its time; a second one that is refused is not the token's fault.
+                server.oauth.forget()
+                conversation.authorize(server.oauth.sasl())
+        elif server.username and server.password:
+            _check_privacy(conversation)
+            conversation.login(server.username, server.password)
 
     def rest(self) -> None:
         """Close a connection that nobody has used for a while."""

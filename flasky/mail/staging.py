@@ -1,0 +1,39 @@
+"""Who may get mail from here: on a staging site nobody but the list, whatever the data says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+# RFC 5321 has no header for it; this is Postfix's, which mail readers show and filters know.
+ORIGINAL = "X-Original-To"
+
+
+class Route(NamedTuple):
+    """Where an email goes instead, and as what."""
+
+    recipient: str
+    source: bytes
+
+
+@dataclass(frozen=True)
+class Staging:
+    """The list of who gets mail, and who gets everybody else's; without a list there is no restriction."""
+
+    allow_to: tuple[str, ...] = ()
+    redirect_to: str = ""
+
+    def route(self, recipient: str, source: bytes) -> Route | None:
+        """Return where an email to *recipient* goes, or None where it must be held."""
+        if self._allows(recipient):
+            return Route(recipient, source)
+        if not self.redirect_to:
+            return None
+        return Route(self.redirect_to, f"{ORIGINAL}: {recipient}\r\n".encode() + source)
+
+    def _allows(self, recipient: str) -> bool:
+        if not (self.allow_to or self.redirect_to):
+            return True
+        address = recipient.lower()
+        domain = address.rpartition("@")[2]
+        return any(entry in {address, domain, f"@{domain}"} for entry in (one.lower() for one in self.allow_to))
