@@ -141,6 +141,9 @@ class _RqLoop(SimpleWorker):
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         with suppress(RedisError):
+            if pipeline is None and not self.connection.exists(self.key):
+                # A Redis that was restarted or wiped has forgotten its workers, and RQ registers them only at birth.
+                self.register_birth()  # type: ignore[no-untyped-call]
             super().heartbeat(timeout, pipeline)
 
 

@@ -54,8 +54,8 @@ class Status(enum.StrEnum):
 
     QUEUED = "queued"
     SENDING = "sending"
-    SENT = "sent"
     HELD = "held"
+    SENT = "sent"
     FAILED = "failed"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
@@ -63,7 +63,7 @@ class Status(enum.StrEnum):
     @property
     def is_final(self) -> bool:
         """Return whether only an operator's command can change it any more."""
-        return self not in {Status.QUEUED, Status.SENDING}
+        return self not in {Status.QUEUED, Status.SENDING, Status.HELD}
 
 
 class Priority(enum.IntEnum):

@@ -333,5 +333,6 @@ def _due(now: datetime) -> sa.Select[int]:
 
 def erase_secrets(connection: Connection, content_id: int) -> None:
     """Erase the body of a secret message that no email needs any more."""
-    needed = sa.exists().where(emails.c.content_id == content_id, emails.c.status.in_([Status.QUEUED.value, Status.SENDING.value]))
+    open_states = [status.value for status in Status if not status.is_final]
+    needed = sa.exists().where(emails.c.content_id == content_id, emails.c.status.in_(open_states))
     connection.execute(sa.update(contents).where(contents.c.id == content_id, contents.c.secret, ~needed).values(source=None))

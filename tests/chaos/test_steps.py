@@ -1,0 +1,33 @@
+"""A worker is killed at each step of an email's way, and the outcome is exactly the expected one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.chaos.conftest import Stage
+
+# Before the final dot nothing has happened; after it the server has the email, and only the settle would tell.
+BEFORE, BETWEEN, AFTER = ("claimed", "connected", "MAIL"), ("dot", "accepted"), ("settled",)
+ONE_BY_ONE = ("RCPT", "DATA")
+
+
+@pytest.mark.parametrize(
+    ("step", "pipelining", "copies"),
+    [(step, True, 1) for step in BEFORE + AFTER]
+    + [(step, False, 1) for step in ONE_BY_ONE]
+    + [(step, True, 2) for step in BETWEEN],
+)
+def test_a_worker_killed_at_a_step(stage: Stage, step: str, pipelining: bool, copies: int) -> None:
+    if not pipelining:
+        stage.smtp.extensions.remove("PIPELINING")
+    stage.put()
+    victim = stage.worker(step, lease=1)
+    assert victim.popen.wait(15) == -9
+    assert stage.statuses() == {"sent" if step == "settled" else "sending": 1}
+    stage.worker(lease=1)
+    stage.wait_until_sent()
+    assert sum(stage.copies().values()) == copies
+    stage.assert_copies_are_alike()
