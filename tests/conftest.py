@@ -9,7 +9,6 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 import trustme
-from sqlalchemy.pool import NullPool
 
 from flasky import create_app
 from flasky.config import Settings

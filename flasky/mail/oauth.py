@@ -85,7 +85,8 @@ class OAuth:
 def _said(error: urllib.error.HTTPError) -> str:
     """Return the endpoint's error code and nothing else of its answer, which may repeat what we sent."""
     try:
-        said = json.loads(error.read(LARGEST_ANSWER)).get("error", "")
+        with error:
+            said = json.loads(error.read(LARGEST_ANSWER)).get("error", "")
     except (OSError, ValueError, AttributeError):
         return "no reason given"
     return said if isinstance(said, str) and said.isascii() and said.isprintable() and len(said) < 100 else "no reason given"  # noqa: PLR2004

@@ -71,6 +71,6 @@ def stage(
     """A stage over each database, with a Redis of its own."""
     url = own_redis.url  # type: ignore[attr-defined]
     app = make_app(database_url=database_url, redis_url=url, flasky_mail_dispatch="rq")
-    settings = {"DATABASE_URL": database_url, "REDIS_URL": url, "MAIL_SERVER": "127.0.0.1", "MAIL_PORT": smtp.port, "MAIL_TIMEOUT": 5}
+    own_site = site(DATABASE_URL=database_url, REDIS_URL=url, MAIL_SERVER="127.0.0.1", MAIL_PORT=smtp.port, MAIL_TIMEOUT=5)
     with app.app_context():
-        yield Stage(app, site(**settings), smtp)
+        yield Stage(app, own_site, smtp)

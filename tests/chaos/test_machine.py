@@ -102,12 +102,9 @@ class OutboxMachine(RuleBasedStateMachine):
             ).inserted_primary_key[0]
             send_at = now + timedelta(seconds=delay)
             expires_at = send_at + timedelta(seconds=expires) if expires else None
-            connection.execute(
-                sa.insert(emails).values(
-                    content_id=content, recipient="b@b", status="queued", priority=priority, send_at=send_at, due_since=send_at,
-                    expires_at=expires_at, tries=0, created_at=now,
-                )  # fmt: skip
-            )
+            times = {"send_at": send_at, "due_since": send_at, "expires_at": expires_at, "created_at": now}
+            row = {"content_id": content, "recipient": "b@b", "status": "queued", "priority": priority, "tries": 0}
+            connection.execute(sa.insert(emails).values(**row, **times))
 
     @rule(seconds=st.sampled_from([1, 20, 31, 59, 61, 200, 5000]))
     def time_passes(self, seconds: int) -> None:

@@ -133,7 +133,9 @@ def test_what_has_expired_is_not_sent_any_more(smtp: SmtpServer, put: Put, deliv
     assert len(smtp.accepted) == 1
 
 
-def test_a_server_that_is_away_costs_no_email_a_try(put: Put, deliver: Read, statuses: Read, outcomes: Read, smtp: SmtpServer) -> None:
+def test_a_server_that_is_away_costs_no_email_a_try(
+    put: Put, deliver: Read, statuses: Read, outcomes: Read, smtp: SmtpServer
+) -> None:
     for _ in range(3):
         put()
     smtp.on("CONNECT", drop, always=True)
@@ -234,7 +236,9 @@ def test_the_same_refusal_for_five_recipients_stops_the_outbox_and_fails_nothing
     assert statuses() == ["sent"] * 7
 
 
-def test_an_acceptance_between_shows_that_the_refusals_were_meant(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
+def test_an_acceptance_between_shows_that_the_refusals_were_meant(
+    smtp: SmtpServer, put: Put, deliver: Read, statuses: Read
+) -> None:
     for number in range(8):
         put(f"{number}@example.com")
     smtp.on("RCPT", refuse(*"0123567"), always=True)
