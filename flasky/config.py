@@ -9,7 +9,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import limits
 from dotenv import load_dotenv
@@ -25,6 +25,9 @@ TRUE, FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 # 16 random bytes cannot be guessed; a word can.
 SHORTEST_SECRET = 16
 HIGHEST_PORT = 65535
+# An hour in seconds, and more processes than any machine wants; a socket takes no infinite timeout.
+MOST = 3600
+HOST = re.compile(r"\.?[\w-]+(\.[\w-]+)*")
 DISPATCHERS = ("rq", "thread", "inline")
 
 
@@ -124,15 +127,15 @@ class Settings:
     @property
     def trusted_hosts(self) -> list[str]:
         """Return every host name that the site answers to."""
-        own = urlsplit(self.base_url).hostname or ""
-        loopback = ["localhost", "127.0.0.1", "[::1]"] if self.flasky_dev else []
-        return sorted({f"[{own}]" if ":" in own else own, *self.flasky_trusted_hosts, *loopback})
+        own = _split(self.base_url).hostname or ""
+        loopback = ["localhost", "127.0.0.1"] if self.flasky_dev else []
+        return sorted({own, *self.flasky_trusted_hosts, *loopback})
 
     def sqlalchemy_url(self, instance_path: str) -> str:
         """Return the database's URL in the spelling that SQLAlchemy wants."""
         if not self.database_url:
             return f"sqlite:///{Path(instance_path) / 'flasky.sqlite3'}"
-        return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", self.database_url)
+        return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg://", self.database_url)
 
     def as_config(self, instance_path: str) -> dict[str, Any]:
         """Return what Flask and its extensions read from ``app.config``."""
@@ -222,14 +225,30 @@ def _site_problems(settings: Settings) -> list[str]:
     if not settings.flasky_dev and len(settings.secret_key) < SHORTEST_SECRET:
         said = "missing" if not settings.secret_key else "shorter than 16 characters"
         problems.append(f"SECRET_KEY is {said}: make one with python -c 'import secrets; print(secrets.token_hex(32))'")
-    url = urlsplit(settings.base_url)
-    if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
+    url = _split(settings.base_url)
+    # Werkzeug cannot be told to trust a bare IPv6 address.
+    if url.scheme not in {"http", "https"} or not url.hostname or ":" in url.hostname or url.query or url.fragment:
         problems.append(f"FLASKY_BASE_URL is {settings.flasky_base_url!r}: it has to look like https://www.example.com")
     elif settings.flasky_dev and not _is_loopback(url.hostname):
         problems.append(
             "FLASKY_DEV is on, and FLASKY_BASE_URL is not on this machine: everybody could read the mailbox. Turn it off"
         )
+    problems += [
+        f"FLASKY_TRUSTED_HOSTS has {host!r} in it: it takes host names such as www.example.com, or .example.com for all below"
+        for host in settings.flasky_trusted_hosts
+        if not HOST.fullmatch(host)
+    ]
     return problems
+
+
+def _split(url: str) -> SplitResult:
+    """Return the parts of *url*, which are empty where it is no URL at all."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return urlsplit("")
+    return parts
 
 
 def _is_loopback(host: str) -> bool:
@@ -243,14 +262,14 @@ def _store_problems(settings: Settings) -> list[str]:
     problems = []
     if settings.database_url:
         try:
-            known = make_url(settings.sqlalchemy_url("")).get_backend_name() in {"sqlite", "postgresql"}
+            known = make_url(settings.sqlalchemy_url("")).drivername in {"sqlite", "postgresql+psycopg"}
         except (ArgumentError, ValueError):
             known = False
         if not known:
             problems.append(
                 "DATABASE_URL cannot be read: it has to look like postgresql://user:password@host/name or sqlite:////path"
             )
-    if settings.redis_url and urlsplit(settings.redis_url).scheme not in {"redis", "rediss", "unix"}:
+    if settings.redis_url and _split(settings.redis_url).scheme not in {"redis", "rediss", "unix"}:
         problems.append("REDIS_URL cannot be read: it has to look like redis://localhost:6379/0")
     if settings.flasky_mail_dispatch not in {"", *DISPATCHERS}:
         problems.append(f"FLASKY_MAIL_DISPATCH is {settings.flasky_mail_dispatch!r}: it has to be one of {', '.join(DISPATCHERS)}")
@@ -265,6 +284,8 @@ def _mail_problems(settings: Settings) -> list[str]:
         for name in ("flasky_admin", "flasky_mail_sender", "mail_default_sender", "mail_redirect_to")
         if (value := getattr(settings, name)) and not _is_mailbox(value)
     ]
+    if not settings.mail_server:
+        problems.append("MAIL_SERVER is empty: mail needs a server")
     if not settings.flasky_mail_sender:
         problems.append("FLASKY_MAIL_SENDER is empty: mail needs a sender")
     if not settings.flasky_mail_subject_prefix.isprintable():
@@ -297,7 +318,7 @@ def _oauth_problems(settings: Settings) -> list[str]:
         for name in ("mail_username", "mail_oauth_client_id", "mail_oauth_refresh_token")
         if not getattr(settings, name)
     ]
-    url = urlsplit(settings.mail_oauth_token_url)
+    url = _split(settings.mail_oauth_token_url)
     private = url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.hostname or ""))
     if settings.mail_oauth_token_url not in {"google", "microsoft"} and not private:
         problems.append("MAIL_OAUTH_TOKEN_URL has to be google, microsoft or an https URL")
@@ -305,11 +326,12 @@ def _oauth_problems(settings: Settings) -> list[str]:
 
 
 def _is_mailbox(value: str) -> bool:
+    named = re.fullmatch(r"[^<>@]*<([^<>]*)>", value)
     try:
-        validate_email(value, allow_display_name=True, check_deliverability=False, globally_deliverable=False)
+        validate_email(named[1] if named else value, check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError:
         return False
-    return True
+    return value.isprintable()
 
 
 def _number_problems(settings: Settings) -> list[str]:
@@ -319,9 +341,9 @@ def _number_problems(settings: Settings) -> list[str]:
         if not 1 <= (value := getattr(settings, name)) <= HIGHEST_PORT
     ]
     problems += [
-        f"{name.upper()} is {value:g}: it has to be more than 0"
+        f"{name.upper()} is {value:g}: it has to be more than 0, and no more than {MOST}"
         for name in ("mail_timeout", "web_concurrency", "web_threads", "web_timeout")
-        if not (value := getattr(settings, name)) > 0
+        if not 0 < (value := getattr(settings, name)) <= MOST
     ]
     problems += [
         f"{name.upper()} is {value}: it cannot be less than 0"
@@ -337,7 +359,9 @@ def _limit_problems(settings: Settings) -> list[str]:
         if name == "mail_rate" and not settings.mail_rate:
             continue
         try:
-            limits.parse(getattr(settings, name))
+            found = limits.parse_many(getattr(settings, name))
         except ValueError:
+            found = []
+        if len(found) != 1 or found[0].amount < 1:
             problems.append(f"{name.upper()} is {getattr(settings, name)!r}: it has to look like '10 per minute'")
     return problems

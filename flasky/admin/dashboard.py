@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import rq_dashboard
-from flask import Flask, request
+from flask import Flask, abort, current_app, request
 from redis.exceptions import RedisError
 from rq import Worker
 from rq.exceptions import NoSuchJobError
@@ -24,12 +24,14 @@ def init_app(app: Flask) -> None:
     url = app.config["REDIS_URL"]
     if not url:
         return
-    app.config["RQ_DASHBOARD_REDIS_URL"] = url
+    app.config["RQ_DASHBOARD_REDIS_URL"] = (url,)
     web.config.serializer = JSONSerializer
     web.Worker = _JsonWorker
-    web.setup_rq_connection(app)
-    # The dashboard's own client waits as long as redis-py likes; ours does not keep an operator waiting.
+    # The dashboard makes a client for each page, which waits as long as redis-py likes and knows no REDIS_TLS_VERIFY;
+    # the one of ours does not keep an operator waiting. Where Redis is away, it is our page that says so.
     app.redis_conn = connect(url, verify=app.config["REDIS_TLS_VERIFY"], timeout=1.0)  # type: ignore[attr-defined]
+    web.from_url = _our_client
+    web.RedisConnectionError = ()
     app.before_request(_read_only)
     app.register_blueprint(rq_dashboard.blueprint, url_prefix="/admin/rq")
     app.register_error_handler(NoSuchJobError, lambda _: page(404))
@@ -44,10 +46,19 @@ class _JsonWorker(Worker):
         return super().all(**{"serializer": JSONSerializer, **options})
 
 
+def _our_client(_url: str, **_: Any) -> tuple[None, Any]:
+    return None, current_app.redis_conn  # type: ignore[attr-defined]
+
+
 def _read_only() -> None:
     """Refuse whatever changes something: the dashboard protects none of it against forged requests.
 
     Its ``requeue_all`` even does so by GET.
     """
-    if request.blueprint == BLUEPRINT and (request.method not in {"GET", "HEAD"} or request.endpoint == f"{BLUEPRINT}.requeue_all"):
+    if request.blueprint != BLUEPRINT:
+        return
+    if request.method not in {"GET", "HEAD"} or request.endpoint == f"{BLUEPRINT}.requeue_all":
         raise MethodNotAllowed(valid_methods=["GET"])
+    # It numbers the Redis servers that it knows, and we know one.
+    if (request.view_args or {}).get("instance_number"):
+        abort(404)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from flask import flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, login_user, logout_user
 
 from flasky.auth import bp
-from flasky.auth.accounts import authenticate
+from flasky.auth.accounts import authenticate, canonical
 from flasky.auth.forms import SignInForm
 from flasky.extensions import limiter
+from flasky.models import EMAIL_LENGTH
 
 # A person who has forgotten a password tries a handful; a machine tries thousands.
 TRIES_BY_ADDRESS = "20 per 10 minutes"
@@ -19,7 +18,12 @@ TRIES_BY_ACCOUNT = "10 per 10 minutes"
 
 
 def _account() -> str:
-    return request.form.get("email", "").strip().lower()[:254]
+    """Return what tries are counted under: every spelling of an address is one account."""
+    typed = request.form.get("email", "")[:EMAIL_LENGTH]
+    try:
+        return canonical(typed)
+    except ValueError:
+        return typed
 
 
 @bp.route("/sign-in", methods=["GET", "POST"])
@@ -53,7 +57,6 @@ def sign_out() -> ResponseReturnValue:
 def _next_page() -> str:
     """Return where the visitor was going, if that is within this site."""
     target = request.args.get("next", "")
-    parts = urlsplit(target)
     # Browsers read a backslash as a slash, and leave out tabs and line breaks: //evil.example is not ours.
-    safe = target.startswith("/") and not target.startswith("//") and "\\" not in target and target.isprintable()
-    return target if safe and not parts.scheme and not parts.netloc else url_for("main.index")
+    is_ours = target.startswith("/") and not target.startswith("//") and "\\" not in target and target.isprintable()
+    return target if is_ours else url_for("main.index")

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,9 @@ JOB_WAITS = 60.0
 # The blocking dequeue returns after worker_ttl - 15 s; then the worker's heartbeat is due.
 WORKER_TTL = 35
 RECONNECT_EVERY = 2.0
-# How long RQ's loop may take to say goodbye to Redis once the deliverer has ended, in seconds.
-LAST_WORDS = 0.4
+# honcho kills five seconds after SIGTERM; by then everything has ended, the goodbye to a Redis that hangs too.
+END_WITHIN = 3.8
+LAST_WORDS = 0.2
 
 
 def connect(url: str, *, verify: bool = True, timeout: float | None = None) -> Redis:
@@ -136,6 +138,9 @@ class _RqLoop(SimpleWorker):
         self.on_stop()
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
+    def subscribe(self) -> None:
+        """Leave out RQ's commands from afar (stop this job, shut down): a job here is a bell, and holds nothing."""
+
     def set_shutdown_requested_date(self) -> None:
         """Leave Redis out of the signal handler: where it is away, the handler would block and raise inside the job."""
 
@@ -189,8 +194,9 @@ class Worker:
                 self._end.start()
 
     def _stop_deliverer(self) -> None:
+        end = time.monotonic() + END_WITHIN
         self.deliverer.stop()
-        if not self._ended.wait(LAST_WORDS):
+        if not self._ended.wait(max(end - time.monotonic(), LAST_WORDS)):
             # RQ's loop says goodbye to a Redis that hangs. Everything is given back, so nothing is lost by leaving.
             logging.shutdown()
             os._exit(0)

@@ -5,16 +5,27 @@ from __future__ import annotations
 import email
 import re
 from dataclasses import dataclass
-from email import policy
+from email.policy import EmailPolicy
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from email.message import EmailMessage
+    from email.message import EmailMessage, MIMEPart
 
 NAME = re.compile(r"[0-9A-Za-z._=-]+")
+
+
+class LenientPolicy(EmailPolicy):
+    """Python's parsing of headers, where it succeeds: what arrives here may be broken in ways that make it stumble."""
+
+    def header_fetch_parse(self, name: str, value: str) -> Any:
+        """Return the parsed header, or the text as it came."""
+        try:
+            return super().header_fetch_parse(name, value)
+        except Exception:  # noqa: BLE001 - it raises IndexError, AttributeError, ValueError, whatever comes
+            return "".join(value.splitlines()).encode("ascii", "replace").decode()
 
 
 @dataclass(frozen=True)
@@ -23,8 +34,8 @@ class Attachment:
 
     number: int
     filename: str
-    content_type: str
     size: int
+    content_type: str
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,7 @@ class Mail:
     @cached_property
     def message(self) -> EmailMessage:
         """Return the mail as Python's parser reads it."""
-        return email.message_from_bytes(self.source, policy=policy.default)
+        return email.message_from_bytes(self.source, policy=LenientPolicy())  # type: ignore[arg-type] # a policy cannot be subscripted
 
     @property
     def headers(self) -> list[tuple[str, str]]:
@@ -60,33 +71,60 @@ class Mail:
     def body(self, kind: str) -> str | None:
         """Return the text of kind ``plain`` or ``html``."""
         part = self.message.get_body(preferencelist=(kind,))
-        return str(part.get_content()) if part is not None else None
+        if part is None:
+            return None
+        try:
+            return str(part.get_content())
+        except (LookupError, ValueError):  # a charset that nobody knows
+            return _payload(part).decode("utf-8", "replace")
 
     @cached_property
-    def _files(self) -> list[EmailMessage]:
-        return [part for part in self.message.walk() if part.get_filename() or part.get("Content-ID")]
+    def _files(self) -> list[MIMEPart]:
+        return [part for part in _leaves(self.message) if _is_file(part)]
 
     @property
     def attachments(self) -> list[Attachment]:
         """Return the files that came along, the inline ones too."""
-        return [
-            Attachment(
-                number, part.get_filename() or part["Content-ID"].strip("<>"), part.get_content_type(), len(self.file(number)[1])
-            )
-            for number, part in enumerate(self._files)
-        ]
+        return [self._describe(number) for number in range(len(self._files))]
+
+    def _describe(self, number: int) -> Attachment:
+        name, data = self.file(number)
+        return Attachment(number, name, len(data), self._files[number].get_content_type())
 
     def file(self, number: int) -> tuple[str, bytes]:
         """Return the name and the bytes of one attachment; IndexError where there is none."""
         part = self._files[number]
-        payload = part.get_payload(decode=True)
-        return part.get_filename() or f"part-{number}", payload if isinstance(payload, bytes) else b""
+        name = "".join(character for character in part.get_filename() or _content_id(part) if character.isprintable())
+        return name or f"part-{number}", _payload(part)
 
-    def content_ids(self) -> Iterator[tuple[str, int]]:
-        """Yield the Content-IDs of the inline images with their numbers."""
-        for number, part in enumerate(self._files):
-            if part.get("Content-ID"):
-                yield part["Content-ID"].strip().strip("<>"), number
+    def content_ids(self) -> dict[str, int]:
+        """Return the number of each file that the HTML half can show by its Content-ID."""
+        return {_content_id(part): number for number, part in enumerate(self._files) if _content_id(part)}
+
+
+def _leaves(message: MIMEPart) -> Iterator[MIMEPart]:
+    """Yield the parts that hold something; a mail inside the mail is one."""
+    if message.get_content_maintype() == "multipart" and message.is_multipart():
+        for part in message.iter_parts():
+            yield from _leaves(part)
+    else:
+        yield message
+
+
+def _is_file(part: MIMEPart) -> bool:
+    is_text = part.get_content_type() in {"text/plain", "text/html"} or part.get_content_maintype() == "multipart"
+    return not is_text or part.is_attachment() or bool(part.get_filename() or _content_id(part))
+
+
+def _content_id(part: MIMEPart) -> str:
+    return str(part.get("Content-ID", "")).strip().strip("<>")
+
+
+def _payload(part: MIMEPart) -> bytes:
+    if part.is_multipart():
+        return b"".join(bytes(one) for one in part.iter_parts())
+    payload = part.get_payload(decode=True)
+    return payload if isinstance(payload, bytes) else b""
 
 
 class Maildir:

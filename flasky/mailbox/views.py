@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from io import BytesIO
 from pathlib import Path
+from urllib.parse import unquote
 
-from flask import Response, abort, current_app, render_template, url_for
+from flask import Response, abort, current_app, render_template, send_file, url_for
 from flask.typing import ResponseReturnValue
 
 from flasky.mailbox import bp
 from flasky.mailbox.maildir import Mail, Maildir
 
-# A mail's HTML is a stranger's: no scripts, no forms, nothing from elsewhere, and shown in a sandboxed frame.
-HTML_POLICY = "sandbox allow-popups; default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; frame-ancestors 'self'"
+# A mail's HTML is a stranger's: no scripts, no forms, nothing from elsewhere, and shown in a sandboxed frame. Its links
+# open outside, as they do in a mail program.
+SANDBOX = "allow-popups allow-popups-to-escape-sandbox"
+HTML_POLICY = f"sandbox {SANDBOX}; default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; frame-ancestors 'self'"
+BASE = '<base target="_blank">'
+HEAD = re.compile(r"<head\b[^>]*>", re.IGNORECASE)
+CID = re.compile(r"cid:([^\s\"'<>)]+)", re.IGNORECASE)
 
 
 def _maildir() -> Maildir:
@@ -40,7 +48,7 @@ def listing() -> ResponseReturnValue:
 @bp.get("/<mail_id>/")
 def show(mail_id: str) -> ResponseReturnValue:
     """Show one mail."""
-    return render_template("mailbox/show.html", mail=_mail(mail_id))
+    return render_template("mailbox/show.html", mail=_mail(mail_id), sandbox=SANDBOX)
 
 
 @bp.get("/<mail_id>/html")
@@ -50,8 +58,13 @@ def html(mail_id: str) -> ResponseReturnValue:
     body = mail.body("html")
     if body is None:
         abort(404)
-    for content_id, number in mail.content_ids():
-        body = body.replace(f"cid:{content_id}", url_for(".attachment", mail_id=mail_id, number=number))
+    numbers = mail.content_ids()
+
+    def address(found: re.Match[str]) -> str:
+        number = numbers.get(unquote(found[1]))
+        return found[0] if number is None else url_for(".attachment", mail_id=mail_id, number=number)
+
+    body = CID.sub(address, HEAD.sub(lambda found: found[0] + BASE, body, count=1))
     headers = {"Content-Security-Policy": HTML_POLICY, "X-Frame-Options": "SAMEORIGIN"}
     return Response(body, content_type="text/html; charset=utf-8", headers=headers)
 
@@ -71,7 +84,6 @@ def attachment(mail_id: str, number: int) -> ResponseReturnValue:
     except IndexError:
         abort(404)
     kind = mail.attachments[number].content_type
-    shown = kind in {"image/png", "image/jpeg", "image/gif", "image/webp"}
-    response = Response(data, content_type=kind if shown else "application/octet-stream")
-    response.headers.set("Content-Disposition", "inline" if shown else "attachment", filename=filename)
-    return response
+    is_shown = kind in {"image/png", "image/jpeg", "image/gif", "image/webp"}
+    mimetype = kind if is_shown else "application/octet-stream"
+    return send_file(BytesIO(data), mimetype, as_attachment=not is_shown, download_name=filename)

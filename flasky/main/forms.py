@@ -10,6 +10,13 @@ from wtforms.validators import DataRequired, Length, ValidationError
 
 from flasky.models import NAME_LENGTH
 
+# Control characters, half surrogate pairs, private use, line and paragraph separators. Unassigned ones are not among
+# them: to this Python's table, a character that is newer than it is unassigned.
+UNFIT = {"Cc", "Cs", "Co", "Zl", "Zp"}
+# Formatting, marks that need a letter, blanks; and four letters and a symbol that look like blanks.
+UNSEEN = {"Cf", "Mn", "Zs"}
+BLANK_LETTERS = "\u115f\u1160\u3164\uffa0\u2800"
+
 
 def normalize(name: str | None) -> str | None:
     """Return *name* without blanks around it and in NFC, so that one name has one spelling."""
@@ -31,11 +38,11 @@ class NameForm(FlaskForm):
     submit = SubmitField("Submit")
 
     def validate_name(self, field: StringField) -> None:
-        """Refuse control characters (Cc), half surrogate pairs (Cs), line separators, and a name that shows nothing."""
-        categories = {unicodedata.category(character) for character in field.data or ""}
-        if categories & {"Cc", "Cs", "Zl", "Zp", "Cn", "Co"}:
+        """Refuse what cannot be shown, and a name that shows nothing."""
+        name = field.data or ""
+        if any(unicodedata.category(character) in UNFIT for character in name):
             message = "That name has a character in it that cannot be shown. Please type it without."
             raise ValidationError(message)
-        if categories <= {"Cf", "Mn", "Zs"}:
+        if all(character in BLANK_LETTERS or unicodedata.category(character) in UNSEEN for character in name):
             message = "Please type a name."
             raise ValidationError(message)
