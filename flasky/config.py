@@ -362,6 +362,7 @@ def _limit_problems(settings: Settings) -> list[str]:
             found = limits.parse_many(getattr(settings, name))
         except ValueError:
             found = []
-        if len(found) != 1 or found[0].amount < 1:
+        # A rate of nothing would stop the outbox; a limit of nothing is a way to turn something off.
+        if len(found) != 1 or (name == "mail_rate" and not found[0].amount):
             problems.append(f"{name.upper()} is {getattr(settings, name)!r}: it has to look like '10 per minute'")
     return problems

@@ -1,4 +1,4 @@
-// Ask for the list again every second, and show it where it has changed.
+// Ask for the list again and again, and show it where it has changed.
 const list = document.getElementById("mails");
 
 async function refresh() {
@@ -9,9 +9,9 @@ async function refresh() {
       list.innerHTML = list.dataset.last = html;
     }
   } catch {
-    // The site is being restarted; the next second will tell.
+    // The site is being restarted; the next time will tell.
   }
-  setTimeout(refresh, 1000);
+  setTimeout(refresh, 400);
 }
 
 refresh();

@@ -71,19 +71,19 @@ def nothing() -> None:
 
 
 class Conversation(smtplib.SMTP):
-    """A connection that has been greeted; ``transmit`` sends one email to one recipient over it.
+    """A connection, once it is ``open``; ``transmit`` sends one email to one recipient over it.
 
     *timeout* is the longest silence, and the longest answer, in seconds. *implicit_tls* encrypts from the first byte.
     """
 
-    def __init__(self, host: str, port: int, timeout: float, implicit_tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, timeout: float, implicit_tls: ssl.SSLContext | None = None) -> None:
         self._implicit_tls = implicit_tls
         self._received = bytearray()
         self._dirty = False
         self._patience = timeout
         self._guard: Callable[[], None] = nothing
         self.transmitted = 0
-        super().__init__(host, port, local_hostname=_own_name(), timeout=timeout)
+        super().__init__(local_hostname=_own_name(), timeout=timeout)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         connection = socket.create_connection((host, port), timeout)
@@ -91,6 +91,14 @@ class Conversation(smtplib.SMTP):
         if self._implicit_tls is None:
             return connection
         return self._implicit_tls.wrap_socket(connection, server_hostname=host)
+
+    def open(self, host: str, port: int) -> None:
+        """Connect, and be greeted; raises smtplib's errors. ``cut`` works while the greeting is awaited."""
+        self._host = host
+        code, text = self.connect(host, port)
+        if code != 220:  # noqa: PLR2004 - RFC 5321, 4.2.2
+            raise smtplib.SMTPConnectError(code, text)
+        self.greet()
 
     def secure(self, context: ssl.SSLContext) -> None:
         """Switch to TLS with STARTTLS, or raise Unavailable: nothing is sent in the clear."""

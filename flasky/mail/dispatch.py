@@ -152,6 +152,11 @@ class _RqLoop(SimpleWorker):
             super().heartbeat(timeout, pipeline)
 
 
+def _is_worth_saying(record: logging.LogRecord) -> bool:
+    """Keep RQ's tracebacks about a Redis that is away out of the log; the worker says it in one line."""
+    return not (record.exc_info and isinstance(record.exc_info[1], RedisError))
+
+
 class Worker:
     """The worker process: a deliverer, and RQ's loop to wake it.
 
@@ -214,7 +219,9 @@ class Worker:
             loop.on_stop = self.stop
             loop.max_connection_wait_time = RECONNECT_EVERY
             loop.log_result_lifespan = False
+            loop.log.addFilter(_is_worth_saying)
             loop.work(logging_level="WARNING")
+            redis.ping()
         except RedisError as error:
             if not self._stopping.is_set():
                 log.warning("mail: Redis is away (%s); mail goes on from the database", error)

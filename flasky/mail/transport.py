@@ -120,8 +120,8 @@ class Transport:
         server, self._refusals = self._server, 0
         where = f"{server.host}:{server.port}"
         try:
-            self._conversation = Conversation(server.host, server.port, server.timeout, server.tls if server.use_ssl else None)
-            self._conversation.greet()
+            self._conversation = Conversation(server.timeout, server.tls if server.use_ssl else None)
+            self._conversation.open(server.host, server.port)
             if server.use_tls:
                 self._conversation.secure(server.tls)
             self._login(self._conversation)
