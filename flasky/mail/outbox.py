@@ -316,6 +316,11 @@ class Outbox:
                 connection.execute(sa.update(health).values(values))
         return rest
 
+    def end_rest(self) -> None:
+        """Let the server be tried again now."""
+        with self._begin() as connection:
+            connection.execute(sa.update(health).values(next_try_at=database_now(connection)))
+
     def note_available(self) -> bool:
         """Note that the server works; return whether that is news."""
         if not self._server_was_away:
