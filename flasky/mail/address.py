@@ -9,7 +9,7 @@ from functools import lru_cache
 from email_validator import EmailNotValidError, validate_email
 
 from flasky.mail.errors import InvalidMessage
-from flasky.mail.header import PRINTABLE, encoded_words, reject_controls
+from flasky.mail.header import encoded_words, reject_controls
 
 # RFC 5322, 3.2.3: what may stand in a display name without quotes.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
@@ -17,6 +17,9 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 LONGEST_PLAIN_NAME = 60
 # With more than this the address stands on a line of its own.
 LONGEST_MAILBOX = 62
+
+# RFC 5321, 4.5.3.1: 64 for the local part, the @, 255 for the domain; blanks around it are forgiven.
+LONGEST_ADDRESS = 400
 
 type_of_address = str | tuple[str, str]
 
@@ -50,9 +53,9 @@ class Address:
     def _phrase(self, used: int) -> str:
         """Return the display name as words, quoted, or encoded; *used* characters are on its line already."""
         name = self.name
-        if not PRINTABLE.fullmatch(name) or "=?" in name or "  " in name or len(name) > LONGEST_PLAIN_NAME:
+        if not name.isascii() or "=?" in name or len(name) > LONGEST_PLAIN_NAME:
             return encoded_words(name, used=used)
-        if PLAIN_NAME.fullmatch(name):
+        if PLAIN_NAME.fullmatch(name) and "  " not in name:
             return name
         quoted = name.replace("\\", "\\\\").replace('"', '\\"')
         return f'"{quoted}"'
@@ -94,6 +97,9 @@ def _split(value: str, field: str) -> tuple[str, str]:
 @lru_cache(maxsize=4096)
 def _check(spec: str, field: str) -> tuple[str, str]:
     """Let email-validator decide what an address is; deliverability is the server's business, not a look-up's."""
+    if len(spec) > LONGEST_ADDRESS:
+        message = f"{field} {spec!r:.100} is not an email address: it has {len(spec)} characters"
+        raise InvalidMessage(message)
     try:
         valid = validate_email(spec, check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as error:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from flasky.mail.address import type_of_address
 
+# What a wrong expression in a template raises; url_for for a page that does not exist is a LookupError.
+BROKEN = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 
 def compose(to: type_of_address, subject: str, template: str, /, **context: Any) -> Message:
     """Render ``template.txt`` and ``template.html`` with *context* into a message to *to*.
@@ -50,8 +53,8 @@ def _render(templates: Environment, name: str, context: dict[str, Any]) -> str:
     except UndefinedError as error:
         message = f"the template {name} asks for something that was not given: {error.message}"
         raise InvalidMessage(message) from error
-    except TemplateError as error:
-        message = f"the template {name} cannot be rendered: {error}"
+    except BROKEN as error:
+        message = f"the template {name} cannot be rendered: {type(error).__name__}: {error}"
         raise InvalidMessage(message) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session
 from flasky.mail.compose import compose
 from flasky.mail.errors import InvalidMessage
 from flasky.mail.mime import write
-from flasky.mail.models import ADDRESS_LENGTH, KEY_LENGTH, Content, Email, Priority
+from flasky.mail.models import KEY_LENGTH, Content, Email, Priority
 from flasky.mail.transaction import is_in_progress, join
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from flasky.mail.address import type_of_address
     from flasky.mail.mime import Wire
+
+# What fits a SMALLINT.
+MOST_PRIORITY = 32767
 
 
 def send_email(to: type_of_address, subject: str, template: str, /, **context: Any) -> Email:
@@ -48,13 +52,68 @@ def enqueue(
     Raises InvalidMessage, and stores nothing, where the message could never be sent.
     """
     wire = write(message)
-    _check(wire, send_at, expires_at, key)
+    fields = {
+        "priority": _priority(priority),
+        "send_at": _moment(send_at, "send_at") or datetime.now(UTC),
+        "expires_at": _moment(expires_at, "expires_at"),
+        "key": _key(key),
+    }
     session: Session = current_app.extensions["sqlalchemy"].session()
     joins = is_in_progress(session)
-    there = _existing(session, key, wire) if key else {}
-    missing = [one for one in wire.recipients if one.envelope not in there]
-    if not missing:
-        return [there[one.envelope] for one in wire.recipients]
+    if joins and key:
+        # What is wrong with the caller's own rows must not be taken for a key that is there.
+        session.flush()
+    there = _existing(session, key, wire)
+    while missing := [one.envelope for one in wire.recipients if one.envelope not in there]:
+        new = _make(wire, missing, fields, secret=secret)
+        try:
+            _store(session, list(new.values()), message, joins=joins)
+        except sa.exc.IntegrityError:
+            # Somebody else enqueued the same key at the same moment: theirs is the one.
+            found = _existing(session, key, wire)
+            if found.keys() <= there.keys():
+                raise
+            there = found
+        else:
+            there |= new
+    return [there[one.envelope] for one in wire.recipients]
+
+
+def _priority(value: int) -> int:
+    if not isinstance(value, int) or abs(value) > MOST_PRIORITY:
+        message = f"the priority is {value!r:.100}: use Priority.URGENT, NORMAL or BULK, or a whole number beside them"
+        raise InvalidMessage(message)
+    return int(value)
+
+
+def _moment(value: datetime | None, name: str) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, datetime) and value.utcoffset() is not None:
+            return value.astimezone(UTC)
+    except OverflowError:
+        pass
+    message = f"{name} is {value!r:.100}: pass an aware datetime, for example datetime.now(UTC) + timedelta(hours=1)"
+    raise InvalidMessage(message)
+
+
+def _key(value: str | None) -> str | None:
+    if value is not None and not (isinstance(value, str) and 0 < len(value) <= KEY_LENGTH and value.isprintable()):
+        message = f"the key is {value!r:.100}: use 1 to {KEY_LENGTH} printable characters"
+        raise InvalidMessage(message)
+    return value
+
+
+def _existing(session: Session, key: str | None, wire: Wire) -> dict[str, Email]:
+    if key is None:
+        return {}
+    recipients = [one.envelope for one in wire.recipients]
+    found = session.scalars(sa.select(Email).where(Email.key == key, Email.recipient.in_(recipients)))
+    return {email.recipient: email for email in found}
+
+
+def _make(wire: Wire, recipients: list[str], fields: dict[str, Any], *, secret: bool) -> dict[str, Email]:
     now = datetime.now(UTC)
     content = Content(
         message_id=wire.message_id,
@@ -65,57 +124,13 @@ def enqueue(
         secret=secret,
         created_at=now,
     )
-    new = {
-        one.envelope: Email(
-            content=content,
-            recipient=one.envelope,
-            priority=int(priority),
-            send_at=send_at or now,
-            expires_at=expires_at,
-            key=key,
-            created_at=now,
-        )
-        for one in missing
-    }
-    try:
-        _store(session, list(new.values()), message, joins=joins, savepoint=key is not None)
-    except sa.exc.IntegrityError:
-        # Somebody else enqueued the same key at the same moment: theirs is the one.
-        there = _existing(session, key, wire) if key else {}
-        if len(there) < len(wire.recipients):
-            raise
-        return [there[one.envelope] for one in wire.recipients]
-    return [(there | new)[one.envelope] for one in wire.recipients]
+    return {recipient: Email(content=content, recipient=recipient, created_at=now, **fields) for recipient in recipients}
 
 
-def _check(wire: Wire, send_at: datetime | None, expires_at: datetime | None, key: str | None) -> None:
-    for name, value in (("send_at", send_at), ("expires_at", expires_at)):
-        if value is not None and (not isinstance(value, datetime) or value.tzinfo is None):
-            message = f"{name} is {value!r}: pass an aware datetime, for example datetime.now(UTC) + timedelta(hours=1)"
-            raise InvalidMessage(message)
-    if key is not None and (not key or len(key) > KEY_LENGTH or not key.isprintable()):
-        message = f"the key is {key!r}: use 1 to {KEY_LENGTH} printable characters"
-        raise InvalidMessage(message)
-    if len(wire.message_id) > ADDRESS_LENGTH:
-        message = f"the Message-ID has {len(wire.message_id)} characters: {ADDRESS_LENGTH} at most"
-        raise InvalidMessage(message)
-
-
-def _existing(session: Session, key: str | None, wire: Wire) -> dict[str, Email]:
-    recipients = [one.envelope for one in wire.recipients]
-    with session.no_autoflush:
-        found = session.scalars(sa.select(Email).where(Email.key == key, Email.recipient.in_(recipients)))
-        return {email.recipient: email for email in found}
-
-
-def _store(session: Session, new: list[Email], message: Message, *, joins: bool, savepoint: bool) -> None:
+def _store(session: Session, new: list[Email], message: Message, *, joins: bool) -> None:
     if joins:
-        if savepoint:
-            # A key that was taken meanwhile must not break the caller's transaction.
-            session.flush()
-            with session.begin_nested():
-                session.add_all(new)
-        else:
+        # A key that was taken meanwhile must not break the caller's transaction.
+        with session.begin_nested() if new[0].key else nullcontext():
             session.add_all(new)
         join(session, new, message)
         return

@@ -20,7 +20,7 @@ from flasky.mail.compose import mail_templates
 from flasky.mail.deliverer import Deliverer
 from flasky.mail.delivery import Delivery
 from flasky.mail.dispatch import BELL_TIMEOUT, InlineBell, RqBell, ThreadBell, Worker, connect
-from flasky.mail.errors import Deferred, Refused, TransmissionError
+from flasky.mail.errors import Deferred, Refused, TransmissionError, Unavailable
 from flasky.mail.mime import write
 from flasky.mail.models import copy_tables
 from flasky.mail.oauth import OAuth
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from redis import Redis
     from sqlalchemy.engine import Engine
 
+    from flasky.mail.mime import Wire
     from flasky.mail.transaction import Joined
 
 log = logging.getLogger("flasky.mail")
@@ -156,6 +157,16 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
         finally:
             delivery.close()
 
+    def ring(self) -> None:
+        """Have what is due delivered soon, by whoever delivers."""
+        self.bell.ring()
+
+    def forget_health(self) -> None:
+        """Try the server again at once, however long it was to be left alone."""
+        outbox = Outbox(self.engine, _worker_name())
+        outbox.end_rest()
+        outbox.close()
+
     def on_commit(self, joined: Joined) -> None:
         """Ring for what is due; the commit has succeeded, so nothing that fails here may look like its failure."""
         try:
@@ -227,9 +238,11 @@ class Connection(flask_mail.Connection):
 
     mail: MailState  # type: ignore[assignment] # what Flask-Mail hands in, whatever it says
 
+    def __init__(self, mail: MailState) -> None:
+        super().__init__(mail)  # type: ignore[arg-type]
+        self._transport = Transport(mail.smtp)
+
     def __enter__(self) -> Self:
-        self._transport = Transport(self.mail.smtp)
-        self.num_emails = 0
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
@@ -245,18 +258,27 @@ class Connection(flask_mail.Connection):
             message.date = time.time()
         wire = write(message)
         sender = parse(envelope_from, "envelope_from") if envelope_from else wire.sender
-        failures: list[_Failure] = []
-        for recipient in () if self.mail.suppress else wire.recipients:
-            try:
-                self._transport.transmit(sender.envelope, recipient.envelope, wire.source)
-            except (Refused, Deferred) as error:
-                failures.append(_Failure(recipient.envelope, error))
+        failures = self._transmit(wire, sender.envelope)
         if failures:
             first = failures[0].error
             said = "; ".join(f"{one.recipient}: {one.error}" for one in failures)
             raise type(first)(said, first.code) from first
         self.num_emails += 1
         flask_mail.email_dispatched.send(current_app._get_current_object(), message=message)  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def _transmit(self, wire: Wire, sender: str) -> list[_Failure]:
+        """Send to each recipient, and return those who were not served; all of the rest, where the server goes away."""
+        failures: list[_Failure] = []
+        waiting = [] if self.mail.suppress else [one.envelope for one in wire.recipients]
+        while waiting:
+            try:
+                self._transport.transmit(sender, waiting[0], wire.source)
+            except (Refused, Deferred) as error:
+                failures.append(_Failure(waiting[0], error))
+            except Unavailable as error:
+                return [_Failure(", ".join(waiting), error), *failures]
+            del waiting[0]
+        return failures
 
 
 def _worker_name() -> str:

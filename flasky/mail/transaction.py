@@ -8,6 +8,7 @@ that was thrown away without either (a bug in the caller, reported loudly).
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -28,32 +29,61 @@ if TYPE_CHECKING:
 log = logging.getLogger("flasky.mail")
 
 KEY = "flasky.mail"
-LATEST = datetime.max.replace(tzinfo=UTC)
-# Statements that leave nothing behind. A SELECT ... FOR UPDATE holds a lock that its caller counts on.
-READS = ("SELECT", "PRAGMA", "EXPLAIN", "SHOW")
+# Statements that leave nothing behind, a savepoint by itself among them.
+READ = re.compile(
+    r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:SELECT|WITH|VALUES|TABLE|PRAGMA|EXPLAIN|SHOW|SAVEPOINT|RELEASE|ROLLBACK)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+# But these do: a lock that its caller counts on, and a WITH that changes rows.
+HOLD = re.compile(
+    r"\bFOR\s+(?:NO\s+KEY\s+|KEY\s+)?(?:UPDATE|SHARE)\b|\b(?:INSERT|MERGE)\s+INTO\b|\bDELETE\s+FROM\b|\bUPDATE\b[^;]*?\bSET\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass
+class Entry:
+    """One enqueued message: its emails, and when the first of them is due."""
+
+    message: Message
+    emails: list[Email]
+    first_at: datetime
+
+    @property
+    def is_stored(self) -> bool:
+        """Return whether its emails are part of the transaction; a rolled-back savepoint has made them transient."""
+        return not any(sa.inspect(email).transient for email in self.emails)
 
 
 @dataclass
 class Joined:
-    """The emails that wait for the end of one session's transaction, with the messages they came from."""
+    """What waits for the end of one session's transaction, and how that has ended."""
 
-    emails: list[Email] = field(default_factory=list)
-    messages: list[Message] = field(default_factory=list)
-    first_at: datetime = LATEST
-    rolled_back: bool = False
+    entries: list[Entry] = field(default_factory=list)
+    committed: bool = False
+    rolled_back: SessionTransaction | None = None
+
+    def forget_savepoint(self, savepoint: SessionTransaction) -> None:
+        """Forget what was enqueued in *savepoint*, where that has been rolled back."""
+        if savepoint is self.rolled_back:
+            self.entries = [entry for entry in self.entries if entry.is_stored]
+
+    @property
+    def messages(self) -> list[Message]:
+        """Return the messages whose emails have been committed."""
+        return [entry.message for entry in self.entries]
 
     @property
     def is_due(self) -> bool:
         """Return whether the bell should be rung; what is due only later is found by the sweep."""
-        return self.first_at <= datetime.now(UTC) + timedelta(seconds=1)
+        soon = datetime.now(UTC) + timedelta(seconds=1)
+        return any(entry.first_at <= soon for entry in self.entries)
 
 
 def join(session: Session, emails: list[Email], message: Message) -> None:
     """Remember what to do for *emails*, which were just made, when the session's transaction ends."""
     joined = session.info.setdefault(KEY, Joined())
-    joined.emails += emails
-    joined.messages.append(message)
-    joined.first_at = min(joined.first_at, *(email.send_at for email in emails))
+    joined.entries.append(Entry(message, emails, min(email.send_at for email in emails)))
 
 
 def is_in_progress(session: Session) -> bool:
@@ -85,30 +115,43 @@ def watch_engine(engine: Engine) -> None:
 def watch_session(session: scoped_session[Any], on_commit: Callable[[Joined], None]) -> None:
     """Call *on_commit* with what has joined, after the outermost transaction of a session has been committed."""
 
-    def after_soft_rollback(one: Session, previous: SessionTransaction) -> None:
-        if KEY in one.info and previous.parent is None:
-            one.info[KEY].rolled_back = True
-
     def after_transaction_end(one: Session, transaction: SessionTransaction) -> None:
-        if transaction.parent is not None or KEY not in one.info:
+        joined: Joined | None = one.info.get(KEY)
+        if joined is None:
             return
-        joined: Joined = one.info.pop(KEY)
-        # A rolled-back savepoint leaves its emails transient, a commit leaves the others persistent.
-        if any(sa.inspect(email).persistent for email in joined.emails):
+        if transaction.parent is not None:
+            joined.forget_savepoint(transaction)
+            return
+        del one.info[KEY]
+        if not joined.entries or joined.rolled_back is transaction:
+            return
+        if joined.committed:
             on_commit(joined)
-        elif not joined.rolled_back and any(not sa.inspect(email).transient for email in joined.emails):
+        else:
             log.error(
                 "mail: %d emails joined a transaction that was never committed, so they do not exist: "
                 "call db.session.commit() after send_email(), or call send_email() with nothing pending",
-                len(joined.emails),
+                sum(len(entry.emails) for entry in joined.entries),
             )
 
-    event.listen(session, "after_soft_rollback", after_soft_rollback)
+    event.listen(session, "after_commit", _after_commit)
+    event.listen(session, "after_rollback", _after_rollback)
     event.listen(session, "after_transaction_end", after_transaction_end)
 
 
+def _after_commit(session: Session) -> None:
+    # It fires when a savepoint is released, too.
+    if KEY in session.info and not session.in_nested_transaction():
+        session.info[KEY].committed = True
+
+
+def _after_rollback(session: Session) -> None:
+    if KEY in session.info:
+        session.info[KEY].rolled_back = session.get_nested_transaction() or session.get_transaction()
+
+
 def _note_write(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
-    if not statement.lstrip()[:8].upper().startswith(READS) or "FOR UPDATE" in statement:
+    if not READ.match(statement) or HOLD.search(statement):
         connection.info[KEY] = connection.get_transaction()
 
 

@@ -48,7 +48,7 @@ def put(quiet: Flask) -> Callable[..., Email]:
 @pytest.fixture
 def deliver(quiet: Flask) -> Callable[[], int]:
     """A function that runs one pass of a worker."""
-    return lambda: quiet.extensions["mail"].deliver()
+    return quiet.extensions["mail"].deliver
 
 
 @pytest.fixture

@@ -345,7 +345,7 @@ def test_a_password_logs_in(smtp: SmtpServer, secure: Callable[..., Transport]) 
 )
 def test_a_login_that_fails_is_not_the_emails_fault(
     smtp: SmtpServer, secure: Callable[..., Transport], behaviour: Any, ours: bool
-) -> None:  # noqa: FBT001
+) -> None:
     smtp.password = ("me", "secret")
     if behaviour is not None:
         smtp.on("AUTH", behaviour, behaviour)
