@@ -8,7 +8,8 @@ import os
 import socket
 import time
 from dataclasses import dataclass
-from functools import cached_property
+from email.utils import make_msgid
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import flask_mail
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("flasky.mail")
 
 Message = flask_mail.Message
+# Each Message makes an id, for which the standard library asks the resolver for this host's name: that takes as long as DNS
+# likes. The id that is sent is the writer's own.
+flask_mail.make_msgid = partial(make_msgid, domain="localhost")  # type: ignore[attr-defined]
 
 
 class Bell(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -219,3 +220,8 @@ def test_the_shell_has_at_hand_what_the_manual_says(app: Flask, smtp: SmtpServer
     names["send_email"]("you@example.com", "Hi", "mail/new_user", user=names["User"](name="susan"))
     assert [accepted.recipient for accepted in smtp.wait_for(2)] == ["you@example.com"] * 2
     assert names["db"].session.scalars(names["db"].select(names["Email"])).one().status == "sent"
+
+
+def test_a_message_does_not_ask_the_resolver(context: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getfqdn", lambda *_: pytest.fail("asked for this host's name"))
+    Message("hi", ["b@example.com"], "text", sender="a@example.com")
