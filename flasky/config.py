@@ -25,6 +25,8 @@ TRUE, FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 # 16 random bytes cannot be guessed; a word can.
 SHORTEST_SECRET = 16
 HIGHEST_PORT = 65535
+# How long a database that does not answer is waited for, in seconds.
+DATABASE_TIMEOUT = 10
 # An hour in seconds, and more processes than any machine wants; a socket takes no infinite timeout.
 MOST = 3600
 HOST = re.compile(r"\.?[\w-]+(\.[\w-]+)*")
@@ -137,6 +139,13 @@ class Settings:
             return f"sqlite:///{Path(instance_path) / 'flasky.sqlite3'}"
         return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg://", self.database_url)
 
+    @property
+    def _connect_args(self) -> dict[str, Any]:
+        """Return what keeps a PostgreSQL that is unreachable from being waited for without end (libpq's connection parameters)."""
+        if not self.database_url.startswith("postgres"):
+            return {}
+        return {"connect_timeout": DATABASE_TIMEOUT, "tcp_user_timeout": DATABASE_TIMEOUT * 1000}
+
     def as_config(self, instance_path: str) -> dict[str, Any]:
         """Return what Flask and its extensions read from ``app.config``."""
         own = {one.name.upper(): getattr(self, one.name) for one in fields(self)}
@@ -149,7 +158,7 @@ class Settings:
                 "SECRET_KEY": self.secret_key or "development only",
                 "SQLALCHEMY_DATABASE_URI": self.sqlalchemy_url(instance_path),
                 # Parameters hold addresses and tokens, and an error is logged.
-                "SQLALCHEMY_ENGINE_OPTIONS": {"pool_pre_ping": True, "hide_parameters": True},
+                "SQLALCHEMY_ENGINE_OPTIONS": {"pool_pre_ping": True, "hide_parameters": True, "connect_args": self._connect_args},
                 "FLASKY_BASE_URL": self.base_url,
                 "TRUSTED_HOSTS": self.trusted_hosts,
                 "SESSION_COOKIE_SECURE": secure,

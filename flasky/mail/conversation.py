@@ -281,6 +281,8 @@ class Conversation(smtplib.SMTP):
                 if not _goes_on(replies[-1]):
                     break
         for command, reply in zip(commands, replies, strict=False):
+            if command == "RSET" and not _goes_on(reply):
+                self._broken("the server would not begin anew")
             if not _goes_on(reply):
                 # DATA was answered 354 all the same: a lone dot would send an empty mail (seen with Postfix and
                 # Exim), so only closing gets out of it.
@@ -337,7 +339,7 @@ def _speaks_of_us(stage: str, reply: Reply) -> bool:
     enhanced = reply.enhanced or ""
     if reply.code == TOO_LARGE or enhanced.startswith("5.3.4"):
         return False
-    if stage in {"MAIL", "RSET"} or reply.code in OUR_CODES or OUR_ENHANCED.match(enhanced):
+    if stage == "MAIL" or reply.code in OUR_CODES or OUR_ENHANCED.match(enhanced):
         return True
     return not enhanced.startswith("5.1.1") and bool(OUR_WORDS.search(reply.reply))
 

@@ -46,6 +46,7 @@ class Delivery:
         self._ring = ring
         self._suspicion = Suspicion()
         self._stopped = threading.Event()
+        self._is_cut = False
         self._batch: Batch | None = None
 
     def stop(self) -> None:
@@ -53,7 +54,8 @@ class Delivery:
         self._stopped.set()
 
     def cut(self) -> None:
-        """Break the line under the email that is on the wire."""
+        """Break the line under the email that is on the wire; it is given back, unless the server may have it."""
+        self._is_cut = True
         if self._transport is not None:
             self._transport.cut()
 
@@ -124,7 +126,8 @@ class Delivery:
         except Unavailable as error:
             self._suspicion.release()
             self._outbox.release(batch)
-            self._note_unavailable(error)
+            if not self._is_cut:
+                self._note_unavailable(error)
             return count, False
         finally:
             self._outbox.release(batch)
@@ -149,6 +152,8 @@ class Delivery:
         except Refused as error:
             return self._settle_refused(batch, email, error, _as_try(started_at, begun, "refused", error))
         except Deferred as error:
+            if self._is_cut and not error.uncertain:
+                return 0
             log.info("mail: email %d was put off: %s", email.id, _shorten(error))
             outcome = "uncertain" if error.uncertain else "deferred"
             return self._outbox.settle_deferred(batch, email, _as_try(started_at, begun, outcome, error))

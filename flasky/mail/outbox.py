@@ -39,6 +39,8 @@ LONGEST_WAIT = timedelta(hours=4)
 SHORTEST_WAIT = timedelta(seconds=10)
 # How long emails stand back that were all refused alike, so that others show whether the server takes any.
 SUSPICION = timedelta(minutes=15)
+# How long to wait before the next try to settle while the database is away, in seconds.
+PATIENCE = 0.2
 # How long to leave a server alone that cannot be used at all.
 FIRST_REST = timedelta(seconds=1)
 LONGEST_REST = timedelta(minutes=1)
@@ -211,10 +213,14 @@ class Outbox:
         if batch.age >= LEASE.total_seconds():
             raise LeaseLost
         begun = time.monotonic()
-        with self._begin() as connection:
-            now = database_now(connection)
-            mine = emails.c.lease == batch.token, emails.c.id.in_(list(batch.open))
-            renewed = connection.execute(sa.update(emails).where(*mine).values(lease_until=now + LEASE)).rowcount
+        try:
+            with self._begin() as connection:
+                now = database_now(connection)
+                mine = emails.c.lease == batch.token, emails.c.id.in_(list(batch.open))
+                renewed = connection.execute(sa.update(emails).where(*mine).values(lease_until=now + LEASE)).rowcount
+        except sa.exc.DBAPIError:
+            # The other half of the lease is there for a database that is away for a moment: no reason to cut the line.
+            return
         if renewed < len(batch.open):
             raise LeaseLost
         batch.mark_renewed(begun)
@@ -275,6 +281,16 @@ class Outbox:
         return self._settle(batch, email, None, status=Status.EXPIRED, reply="past its expires_at before it could be sent")
 
     def _settle(self, batch: Batch, email: Claimed, one: Try | None, *, status: Status, **values: Any) -> bool:
+        """Settle, and try again while the database is away: what the server has accepted must not go out twice for that."""
+        while True:
+            try:
+                return self._settle_once(batch, email, one, status=status, **values)
+            except sa.exc.DBAPIError:
+                if batch.age >= LEASE.total_seconds():
+                    raise
+                time.sleep(PATIENCE)
+
+    def _settle_once(self, batch: Batch, email: Claimed, one: Try | None, *, status: Status, **values: Any) -> bool:
         final = {"finished_at": batch.now()} if status.is_final else {}
         said = {"reply": f"{one.code or ''} {one.reply or ''}".strip()} if one else {}
         with self._begin() as connection:

@@ -66,6 +66,7 @@ class Transport:
         self._conversation: Conversation | None = None
         self._refusals = 0
         self._used_at = 0.0
+        self._is_cut = False
 
     def transmit(self, sender: str, recipient: str, source: bytes, *, guard: Callable[[], None] = nothing) -> Reply:
         """Send one email; see ``Conversation.transmit``. A kept connection that turns out dead is replaced, once.
@@ -117,6 +118,8 @@ class Transport:
 
     def _open(self) -> None:
         """Connect, secure and log in, or raise Unavailable: until then no email can be to blame."""
+        if self._is_cut:
+            raise Unavailable("the line was cut, because the process is to end")
         server, self._refusals = self._server, 0
         where = f"{server.host}:{server.port}"
         try:
@@ -166,7 +169,8 @@ class Transport:
             conversation.leave()
 
     def cut(self) -> None:
-        """Break the line under a transmission in another thread."""
+        """Break the line under a transmission in another thread, for good: no other is opened."""
+        self._is_cut = True
         conversation = self._conversation
         if conversation is not None:
             conversation.cut()

@@ -135,6 +135,8 @@ def test_one_connection_serves_many_emails(smtp: SmtpServer, transport: Transpor
     for _ in range(5):
         send(transport)
     assert (smtp.connections, len(smtp.accepted)) == (1, 5)
+    # Nothing can go wrong at a NOOP: a kept connection is looked at, not asked.
+    assert not any(line.upper().startswith("NOOP") for line in smtp.commands)
 
 
 def test_a_refusal_does_not_end_the_connection_and_the_next_recipient_is_alone(smtp: SmtpServer, transport: Transport) -> None:
@@ -250,18 +252,34 @@ def test_nobody_at_home_is_unavailable() -> None:
         send(Transport(Server("127.0.0.1", port, timeout=TIMEOUT)))
 
 
-def test_cutting_the_line_ends_a_wait_at_once(smtp: SmtpServer) -> None:
+@pytest.mark.parametrize(("stage", "used"), [("CONNECT", False), ("RCPT", False), ("RCPT", True), ("DOT", False), ("DOT", True)])
+def test_cutting_the_line_ends_a_wait_at_once_and_for_good(smtp: SmtpServer, stage: str, used: bool) -> None:
     transport = Transport(Server("127.0.0.1", smtp.port, timeout=30))
-    send(transport)
-    smtp.on("RCPT", stall)
+    if used:
+        send(transport)
+    smtp.on(stage, stall)
     timer = threading.Timer(0.2, transport.cut)
     timer.start()
     begun = time.monotonic()
-    # The cut connection had been used before, so the email is tried over a new one, and goes through.
-    send(transport)
+    with pytest.raises((Deferred, Unavailable)):
+        send(transport)
     assert time.monotonic() - begun < 2
+    assert len(smtp.accepted) == used
     timer.join()
     transport.close()
+
+
+@pytest.mark.parametrize(
+    "behaviour", [drop, stall, garbage, drip(0.05), reply("421 4.3.2 bye"), reply("451 4.3.0 later"), reply("500 5.5.1 what?")]
+)
+def test_a_server_that_will_not_begin_anew_gets_a_new_connection(smtp: SmtpServer, transport: Transport, behaviour: Any) -> None:
+    smtp.on("RCPT", reply("550 5.1.1 no such user"))
+    with pytest.raises(Refused):
+        send(transport, "gone@example.com")
+    smtp.on("RSET", behaviour)
+    send(transport)
+    assert [one.recipient for one in smtp.accepted] == ["b@example.com"]
+    assert smtp.connections == 2
 
 
 # TLS and login
@@ -314,7 +332,8 @@ def test_starttls_or_nothing(smtp: SmtpServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "behaviour", [drop, stall, garbage, reply("454 4.7.0 no"), reply("501 5.5.4 no"), reply("220 2.0.0 go\r\n250 planted")]
+    "behaviour",
+    [drop, stall, garbage, drip(0.05), reply("454 4.7.0 no"), reply("501 5.5.4 no"), reply("220 2.0.0 go\r\n250 planted")],
 )
 def test_a_starttls_that_goes_wrong_sends_nothing(smtp: SmtpServer, secure: Callable[..., Transport], behaviour: Any) -> None:
     transport = secure()
