@@ -43,6 +43,8 @@ TOO_LARGE = 552
 # Refusals that speak of us: by RFC 3463 code, by reply code, and, because Postfix answers 5.7.1 at RCPT to a refused
 # sender and a refused recipient alike, by the words of Postfix, Exim, OpenSMTPD, Exchange and the large providers.
 OUR_ENHANCED = re.compile(r"5\.1\.[78]$|5\.7\.(0|3|8|9|14|57|60|64)$")
+OF_THE_MAILBOX = re.compile(r"5\.(1\.(0|1|2|3|4|5|6|10)|2\.\d+)$")
+ADDRESS = re.compile(r"<[^>]*>|\S+@\S+")
 OUR_CODES = {530, 534, 535, 538}
 OUR_WORDS = re.compile(
     r"relay|authenticat|log ?in\b|"
@@ -92,9 +94,12 @@ class Conversation(smtplib.SMTP):
             return connection
         return self._implicit_tls.wrap_socket(connection, server_hostname=host)
 
-    def open(self, host: str, port: int) -> None:
-        """Connect, and be greeted; raises smtplib's errors. ``cut`` works while the greeting is awaited."""
-        self._host = host
+    def open(self, host: str, port: int, guard: Callable[[], None] = nothing) -> None:
+        """Connect, and be greeted; raises smtplib's errors. ``cut`` works while the greeting is awaited.
+
+        *guard* is called while waiting, from now on until the first transmission.
+        """
+        self._host, self._guard = host, guard
         code, text = self.connect(host, port)
         if code != 220:  # noqa: PLR2004 - RFC 5321, 4.2.2
             raise smtplib.SMTPConnectError(code, text)
@@ -118,7 +123,7 @@ class Conversation(smtplib.SMTP):
         if code == CLOSING or not 200 <= code <= 299:  # noqa: PLR2004 - RFC 5321, 4.2.1
             code, text = (code, text) if code == CLOSING else self.helo()
         if not 200 <= code <= 299:  # noqa: PLR2004
-            raise Unavailable(_text(text), code)
+            raise Unavailable(clean(text), code)
 
     def authorize(self, sasl: str) -> None:
         """Log in by XOAUTH2; raises smtplib's errors."""
@@ -270,27 +275,39 @@ class Conversation(smtplib.SMTP):
             commands.insert(0, "RSET")
             self._dirty = False
         log.debug("%s", commands)
-        if self.has_extn("pipelining"):
-            self.send("".join(f"{one}\r\n" for one in commands).encode())
-            replies = [self._reply() for _ in commands]
-        else:
-            replies = []
-            for one in commands:
-                self.send(f"{one}\r\n".encode())
-                replies.append(self._reply())
-                if not _goes_on(replies[-1]):
-                    break
+        replies = self._all_at_once(commands) if self.has_extn("pipelining") else self._one_by_one(commands)
         for command, reply in zip(commands, replies, strict=False):
-            if command == "RSET" and not _goes_on(reply):
+            if command == "RSET" and not _goes_on(command, reply):
                 self._broken("the server would not begin anew")
-            if not _goes_on(reply):
+            if not _goes_on(command, reply):
                 # DATA was answered 354 all the same: a lone dot would send an empty mail (seen with Postfix and
                 # Exim), so only closing gets out of it.
                 self._refused(command, reply, close=replies[-1].code == START_INPUT)
 
+    def _all_at_once(self, commands: list[str]) -> list[Reply]:
+        self.send("".join(f"{one}\r\n" for one in commands).encode())
+        replies: list[Reply] = []
+        try:
+            for _ in commands:
+                replies.append(self._reply())  # noqa: PERF401 - what has been read counts when the next read fails
+        except (smtplib.SMTPServerDisconnected, Unavailable):
+            # Some servers refuse and hang up (Exim's "drop"): the refusal is the answer.
+            if all(map(_goes_on, commands, replies)):
+                raise
+        return replies
+
+    def _one_by_one(self, commands: list[str]) -> list[Reply]:
+        replies: list[Reply] = []
+        for one in commands:
+            self.send(f"{one}\r\n".encode())
+            replies.append(self._reply())
+            if not _goes_on(one, replies[-1]):
+                break
+        return replies
+
     def _reply(self) -> Reply:
         code, text = self.getreply()
-        reply = Reply(code, _text(text))
+        reply = Reply(code, clean(text))
         log.debug("%s", reply)
         if code == CLOSING:
             self.close()
@@ -317,13 +334,13 @@ class Conversation(smtplib.SMTP):
             # Counted as uncertain even where the body was cut short: only the server knows how much it got.
             raise Deferred(f"{error} (after the message was on its way)", uncertain=True) from error
         self.transmitted += 1
-        if not _goes_on(reply):
+        if not _goes_on(".", reply):
             self._refused(".", reply, close=False)
         return reply
 
 
-def _goes_on(reply: Reply) -> bool:
-    return 200 <= reply.code <= 299 or reply.code == START_INPUT  # noqa: PLR2004 - RFC 5321, 4.2.1
+def _goes_on(command: str, reply: Reply) -> bool:
+    return reply.code == START_INPUT if command == "DATA" else 200 <= reply.code <= 299  # noqa: PLR2004 - RFC 5321, 4.2.1
 
 
 def _verdict(stage: str, reply: Reply) -> Refused | Deferred | Unavailable:
@@ -341,12 +358,14 @@ def _speaks_of_us(stage: str, reply: Reply) -> bool:
         return False
     if stage == "MAIL" or reply.code in OUR_CODES or OUR_ENHANCED.match(enhanced):
         return True
-    return not enhanced.startswith("5.1.1") and bool(OUR_WORDS.search(reply.reply))
+    # The reply may repeat the address, and anybody may have an address at relay.example.
+    return not OF_THE_MAILBOX.match(enhanced) and bool(OUR_WORDS.search(ADDRESS.sub("", reply.reply)))
 
 
-def _text(raw: bytes) -> str:
+def clean(raw: bytes | str) -> str:
     """Return a reply on one line, without what could end a log line or upset a terminal, and not without end."""
-    text = " ".join(raw.decode("utf-8", "replace").split())
+    words = raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
+    text = " ".join(words.split())
     return "".join(character if character.isprintable() else "?" for character in text)[:1000]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -28,7 +29,7 @@ SWEEP_EVERY = 3.0
 LONGEST_PASS = 10.0
 # honcho kills five seconds after SIGTERM: three for the email on the wire, and a little for giving back the rest.
 FINISH_WITHIN = 3.0
-GIVE_BACK_WITHIN = 0.5
+GIVE_BACK_WITHIN = 0.3
 
 
 class Deliverer:
@@ -41,6 +42,7 @@ class Deliverer:
         self._wanted = threading.Event()
         self._idle = threading.Condition()
         self._passes = 0
+        self._has_rested = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
 
@@ -66,10 +68,16 @@ class Deliverer:
             self._wanted.set()
             self._idle.wait_for(lambda: self._stopping.is_set() or self._passes > seen, timeout=seconds)
 
+    def wait_until_idle(self, stopping: threading.Event) -> None:
+        """Return when a whole pass has found nothing more to do, or when *stopping* is set."""
+        while not stopping.is_set() and not self._has_rested.wait(0.1):
+            pass
+
     def stop(self) -> bool:
         """Finish the email on the wire if that takes no longer than three seconds, give back the rest, and end.
 
-        Return False where the thread hung even after its line was cut; what it held has been given back all the same.
+        Return False where the thread hung even after its line was cut; what it held has been given back all the same, unless
+        the database hangs too.
         """
         self._stopping.set()
         delivery = self._delivery
@@ -83,7 +91,10 @@ class Deliverer:
             delivery.cut()
             self._thread.join(GIVE_BACK_WITHIN)
             if self._thread.is_alive():
-                delivery.abandon()
+                # In a thread of its own: it may be the database that hangs.
+                helper = threading.Thread(target=delivery.abandon, daemon=True)
+                helper.start()
+                helper.join(GIVE_BACK_WITHIN)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -119,12 +130,12 @@ class Deliverer:
                     return
             if self._delivery.run(LONGEST_PASS):
                 self._wanted.set()
+            else:
+                self._has_rested.set()
             self._delivery.rest()
 
     def _drop(self) -> None:
         delivery, self._delivery = self._delivery, None
         if delivery is not None:
-            try:
+            with suppress(Exception):  # whatever it is, the next pass makes new connections
                 delivery.close()
-            except sa.exc.SQLAlchemyError as error:
-                log.debug("mail: could not close the connection: %s", error)

@@ -6,7 +6,10 @@ import logging
 import re
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
 
 from flasky.mail.conversation import Reply
 from flasky.mail.errors import Deferred, Held, Refused, Unavailable
@@ -47,6 +50,7 @@ class Delivery:
         self._suspicion = Suspicion()
         self._stopped = threading.Event()
         self._is_cut = False
+        self._is_accepted = False
         self._batch: Batch | None = None
 
     def stop(self) -> None:
@@ -60,10 +64,14 @@ class Delivery:
             self._transport.cut()
 
     def abandon(self) -> None:
-        """Give back what is claimed, where the delivering thread hangs and the process is to end."""
+        """Give back what is claimed, where the delivering thread hangs and the process is to end.
+
+        Not while an acceptance is being noted: that email is the server's already, and the lease sees to the rest.
+        """
         batch = self._batch
-        if batch is not None:
-            self._outbox.release_lease(batch.token)
+        if batch is not None and not self._is_accepted:
+            with suppress(sa.exc.SQLAlchemyError):
+                self._outbox.release_lease(batch.token)
 
     def close(self) -> None:
         """Give back both connections."""
@@ -83,7 +91,7 @@ class Delivery:
         if recovered:
             log.warning("mail: %d emails of a worker that stopped in the middle go out again", recovered)
         count = 0
-        while not self._is_over(end) and not self._outbox.is_resting() and self._is_allowed(end):
+        while not self._is_over(end) and not self._outbox.is_resting() and self._is_connected() and self._is_allowed(end):
             batch = self._outbox.claim(1 if self._rate else BATCH)
             if batch is None:
                 break
@@ -97,6 +105,17 @@ class Delivery:
 
     def _is_over(self, end: float) -> bool:
         return self._stopped.is_set() or time.monotonic() >= end
+
+    def _is_connected(self) -> bool:
+        """Have a connection before anything is claimed: getting one may take longer than a lease."""
+        if self._transport is None or self._transport.is_connected or not self._outbox.has_due():
+            return True
+        try:
+            self._transport.connect()
+        except Unavailable as error:
+            self._note_unavailable(error)
+            return False
+        return True
 
     def _is_allowed(self, end: float) -> bool:
         """Wait until MAIL_RATE lets one email go, with none claimed: the most urgent one then gets the place."""
@@ -118,7 +137,7 @@ class Delivery:
                     break
                 self._outbox.guard(batch)
                 count += self._deliver_one(batch, email)
-            count += self._believe(batch, self._suspicion.release())
+            count += self._leave_open(batch)
         except LeaseLost:
             log.warning("mail: this worker was held up past its lease; another has its emails now")
             self._suspicion.release()
@@ -126,8 +145,7 @@ class Delivery:
         except Unavailable as error:
             self._suspicion.release()
             self._outbox.release(batch)
-            if not self._is_cut:
-                self._note_unavailable(error)
+            self._note_unavailable(error)
             return count, False
         finally:
             self._outbox.release(batch)
@@ -135,6 +153,8 @@ class Delivery:
         return count, not self._is_over(end)
 
     def _note_unavailable(self, error: Unavailable) -> None:
+        if self._is_cut:
+            return
         rest = self._outbox.note_unavailable(error)
         what = "our own configuration is refused" if error.ours else "the server cannot be used"
         log.error("mail: no email can be sent, %s; next try in %d s: %s", what, rest.total_seconds(), _shorten(error))
@@ -156,7 +176,14 @@ class Delivery:
                 return 0
             log.info("mail: email %d was put off: %s", email.id, _shorten(error))
             outcome = "uncertain" if error.uncertain else "deferred"
-            return self._outbox.settle_deferred(batch, email, _as_try(started_at, begun, outcome, error))
+            settled = self._outbox.settle_deferred(batch, email, _as_try(started_at, begun, outcome, error))
+            self._note_available(error)
+            return settled
+        except Unavailable as error:
+            if error.over_an_email and not self._is_cut:
+                # Perhaps it is this one's fault after all: if it came first again, it would keep all others from going out.
+                self._outbox.postpone(batch, email, _as_try(started_at, begun, "unavailable", error))
+            raise
         return self._settle_sent(batch, email, _as_try(started_at, begun, "sent", reply))
 
     def _transmit(self, batch: Batch, email: Claimed) -> Reply:
@@ -173,21 +200,38 @@ class Delivery:
         )
 
     def _settle_sent(self, batch: Batch, email: Claimed, one: Try) -> int:
+        self._is_accepted = True
         settled = self._outbox.settle_sent(batch, email, one)
-        if self._outbox.note_available():
-            log.warning("mail: the SMTP server works again")
+        self._is_accepted = False
+        self._note_available(one)
         # It takes mail from us, so what it has refused before was meant for those recipients.
         return settled + self._believe(batch, self._suspicion.clear())
 
+    def _note_available(self, said: Try | TransmissionError) -> None:
+        """Note that the server works, which it does where it has answered an email."""
+        if said.code is not None and self._outbox.note_available():
+            log.warning("mail: the SMTP server works again")
+
     def _settle_refused(self, batch: Batch, email: Claimed, error: Refused, one: Try) -> int:
         if not self._suspicion.covers(error):
+            self._note_available(error)
             return self._believe(batch, [(email, one)])
         settled = 0 if self._suspicion.is_like(error) else self._believe(batch, self._suspicion.clear())
         if self._suspicion.add(email, one, error):
-            for suspect, its in self._suspicion.clear():
+            for suspect, its in self._suspicion.release():
                 self._outbox.postpone(batch, suspect, its)
             raise Unavailable(f"{error.reply} (the same to five recipients in a row)", error.code, ours=True)
         return settled
+
+    def _leave_open(self, batch: Batch) -> int:
+        """Settle what is under suspicion when a batch ends: a second opinion for what may be one of many, once."""
+        held = self._suspicion.release()
+        alone = held and self._suspicion.is_single and not self._outbox.has_due()
+        believed = [(email, one) for email, one in held if alone or email.tries]
+        for email, one in held:
+            if (email, one) not in believed:
+                self._outbox.postpone(batch, email, one, counts=True)
+        return self._believe(batch, believed)
 
     def _believe(self, batch: Batch, refused: list[tuple[Claimed, Try]]) -> int:
         """Settle refusals that speak of their recipients."""

@@ -180,7 +180,7 @@ class Worker:
         self.deliverer.start()
         log.info("mail: worker started")
         if burst:
-            self.deliverer.ring_and_wait(JOB_TIMEOUT)
+            self.deliverer.wait_until_idle(self._stopping)
         while not burst and not self._stopping.is_set():
             self._listen()
             self._install_handlers()
@@ -193,13 +193,13 @@ class Worker:
 
     def stop(self) -> None:
         """End within four seconds, whatever hangs; called from the signal handler too."""
-        if not self._stopping.is_set() or not self._end.is_alive():
-            self._stopping.set()
-            with suppress(RuntimeError):  # it has been started already
-                self._end.start()
+        # Nothing here may wait for a lock that the interrupted main thread holds.
+        with suppress(RuntimeError):  # it has been started already
+            self._end.start()
 
     def _stop_deliverer(self) -> None:
         end = time.monotonic() + END_WITHIN
+        self._stopping.set()
         self.deliverer.stop()
         if not self._ended.wait(max(end - time.monotonic(), LAST_WORDS)):
             # RQ's loop says goodbye to a Redis that hangs. Everything is given back, so nothing is lost by leaving.
@@ -225,6 +225,9 @@ class Worker:
         except RedisError as error:
             if not self._stopping.is_set():
                 log.warning("mail: Redis is away (%s); mail goes on from the database", error)
+        except Exception:
+            # RQ's loop is only the bell: whatever has ended it, the worker builds another.
+            log.exception("mail: RQ's loop stumbled, and is built again")
         finally:
             redis.close()
 

@@ -69,9 +69,11 @@ class Deferred(TransmissionError):  # noqa: N818
 class Unavailable(TransmissionError):  # noqa: N818
     """Say that no email at all can be sent at the moment, through no fault of this one.
 
-    *ours* is true where our own configuration is to blame (login refused, sender refused, relay denied).
+    *ours* is true where our own configuration is to blame (login refused, sender refused, relay denied). ``over_an_email``
+    is true where the server said so to an email, and not to the connection: that one might be to blame after all.
     """
 
     def __init__(self, reply: str, code: int | None = None, *, ours: bool = False) -> None:
         super().__init__(reply, code)
         self.ours = ours
+        self.over_an_email = False

@@ -6,6 +6,7 @@ RFC 6749, section 6.
 
 from __future__ import annotations
 
+import http.client
 import json
 import threading
 import time
@@ -75,7 +76,7 @@ class OAuth:
         except urllib.error.HTTPError as error:
             ours = 400 <= error.code <= 499 and error.code != 429  # noqa: PLR2004 - RFC 6749, 5.2
             raise Unavailable(f"the token endpoint answered {error.code}: {_said(error)}", ours=ours) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise Unavailable(f"the token endpoint cannot be used: {error}") from error
         if not isinstance(answer, dict) or not answer.get("access_token"):
             raise Unavailable("the token endpoint's answer holds no access token")

@@ -37,13 +37,22 @@ RETRY_FOR = timedelta(days=3)
 FIRST_WAIT = timedelta(minutes=1)
 LONGEST_WAIT = timedelta(hours=4)
 SHORTEST_WAIT = timedelta(seconds=10)
-# How long emails stand back that were all refused alike, so that others show whether the server takes any.
-SUSPICION = timedelta(minutes=15)
+# How long an email stands back that may or may not be to blame, so that others show whether the server takes any: longer
+# than the server is ever left alone.
+SUSPICION = timedelta(minutes=2)
+# What SQLAlchemy says when the database is away, locked, or has no connection left.
+AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
 # How long to wait before the next try to settle while the database is away, in seconds.
 PATIENCE = 0.2
 # How long to leave a server alone that cannot be used at all.
 FIRST_REST = timedelta(seconds=1)
 LONGEST_REST = timedelta(minutes=1)
+
+
+def uptime() -> float:
+    """Return seconds that go on while this host sleeps, where the system counts them (Linux)."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 class LeaseLost(Exception):  # noqa: N818 - internal to the package: somebody else may have the email by now
@@ -117,12 +126,12 @@ class Batch:
     def now(self) -> datetime:
         """Return the shared clock's time, carried on from the claim by this process's own."""
         now, begun = self._clock
-        return now + timedelta(seconds=time.monotonic() - begun)
+        return now + timedelta(seconds=uptime() - begun)
 
     @property
     def age(self) -> float:
         """Return the seconds since the lease was taken or renewed, counted from before the statement was sent."""
-        return time.monotonic() - self._renewed
+        return uptime() - self._renewed
 
     def mark_renewed(self, begun: float) -> None:
         """Count the lease's age from *begun*."""
@@ -164,7 +173,7 @@ class Outbox:
 
     def claim(self, limit: int = BATCH) -> Batch | None:
         """Lease up to *limit* emails that are due, urgent and old ones first; None where nothing is due."""
-        begun, token = time.monotonic(), secrets.token_hex(16)
+        begun, token = uptime(), secrets.token_hex(16)
         with self._begin() as connection:
             now = database_now(connection)
             due = _due(now).limit(limit).with_for_update(skip_locked=True)
@@ -212,13 +221,13 @@ class Outbox:
             return
         if batch.age >= LEASE.total_seconds():
             raise LeaseLost
-        begun = time.monotonic()
+        begun = uptime()
         try:
             with self._begin() as connection:
                 now = database_now(connection)
                 mine = emails.c.lease == batch.token, emails.c.id.in_(list(batch.open))
                 renewed = connection.execute(sa.update(emails).where(*mine).values(lease_until=now + LEASE)).rowcount
-        except sa.exc.DBAPIError:
+        except AWAY:
             # The other half of the lease is there for a database that is away for a moment: no reason to cut the line.
             return
         if renewed < len(batch.open):
@@ -272,9 +281,12 @@ class Outbox:
         """Note that *email* is not to be sent as things are; ``flask mail retry`` has another look."""
         return self._settle(batch, email, None, status=Status.HELD, reply=why)
 
-    def postpone(self, batch: Batch, email: Claimed, one: Try) -> bool:
-        """Put *email* behind the others, with its try noted but not counted: it may not be to blame."""
-        return self._settle(batch, email, one, status=Status.QUEUED, send_at=batch.now() + SUSPICION)
+    def postpone(self, batch: Batch, email: Claimed, one: Try, *, counts: bool = False) -> bool:
+        """Put *email* behind the others, with its try noted, and counted only where *counts*; past its life it has failed."""
+        now, tries = batch.now(), email.tries + counts
+        if now - email.due_since >= self._retry_for:
+            return self._settle(batch, email, one, status=Status.FAILED, tries=tries)
+        return self._settle(batch, email, one, status=Status.QUEUED, tries=tries, send_at=now + SUSPICION)
 
     def settle_expired(self, batch: Batch, email: Claimed) -> bool:
         """Note that *email* was not worth sending any more."""
@@ -285,7 +297,7 @@ class Outbox:
         while True:
             try:
                 return self._settle_once(batch, email, one, status=status, **values)
-            except sa.exc.DBAPIError:
+            except AWAY:
                 if batch.age >= LEASE.total_seconds():
                     raise
                 time.sleep(PATIENCE)

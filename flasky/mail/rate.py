@@ -34,11 +34,6 @@ class Rate:
             options = {"socket_connect_timeout": TIMEOUT, "socket_timeout": TIMEOUT, **redis_options}
             self._shared = MovingWindowRateLimiter(storage_from_string(redis_url, **options))
 
-    @property
-    def batch(self) -> int:
-        """Return how many emails to claim at once: no more than go out in a second, so that urgent mail finds a place soon."""
-        return max(1, int(self._limit.amount / self._limit.get_expiry()))
-
     def wait(self) -> float:
         """Count one email and return 0, or return the seconds until one may go."""
         limiter = self._shared

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from flasky.mail.header import field
+
 # RFC 5321 has no header for it; this is Postfix's, which mail readers show and filters know.
 ORIGINAL = "X-Original-To"
 
@@ -29,7 +31,7 @@ class Staging:
             return Route(recipient, source)
         if not self.redirect_to:
             return None
-        return Route(self.redirect_to, f"{ORIGINAL}: {recipient}\r\n".encode() + source)
+        return Route(self.redirect_to, field(ORIGINAL, recipient).encode() + source)
 
     def _allows(self, recipient: str) -> bool:
         if not (self.allow_to or self.redirect_to):

@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from flasky.mail.conversation import OF_THE_MAILBOX
+
 if TYPE_CHECKING:
     from flasky.mail.errors import Refused
     from flasky.mail.outbox import Claimed, Try
 
 MOST_ALIKE = 5
-OF_THE_MAILBOX = re.compile(r"5\.(1\.(0|1|2|3|4|5|6|10)|2\.\d+)$")
 # What differs between two replies that say the same: queue ids, times, addresses.
 PARTICULAR = re.compile(r"<[^>]*>|\S+@\S+|\S*\d\S*")
 
@@ -42,6 +43,11 @@ class Suspicion:
         self._recipients.add(email.recipient.lower())
         self.held.append((email, one))
         return len(self._recipients) >= MOST_ALIKE
+
+    @property
+    def is_single(self) -> bool:
+        """Return whether only one recipient has been refused so far."""
+        return len(self._recipients) == 1
 
     def release(self) -> list[tuple[Claimed, Try]]:
         """Return what was held; the run itself goes on, into the next batch."""

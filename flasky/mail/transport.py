@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from flasky.mail.conversation import CLOSING, Conversation, Reply, nothing
+from flasky.mail.conversation import CLOSING, Conversation, Reply, clean, nothing
 from flasky.mail.errors import Deferred, Held, Unavailable
 from flasky.mail.staging import Staging
 
@@ -77,7 +77,7 @@ class Transport:
         if route is None:
             raise Held("MAIL_ALLOW_TO does not name the recipient")
         recipient, source = route
-        reused = self._ready()
+        reused = self._ready(guard)
         try:
             return self._transmit(sender, recipient, source, guard)
         except smtplib.SMTPServerDisconnected as error:
@@ -88,7 +88,7 @@ class Transport:
                 raise
         # The server has not taken the message over the old connection, and said so or was gone: use a new one.
         self.close()
-        self._open()
+        self._open(guard)
         try:
             return self._transmit(sender, recipient, source, guard)
         except smtplib.SMTPServerDisconnected as error:
@@ -100,12 +100,24 @@ class Transport:
         self._refusals += 1
         try:
             reply = conversation.transmit(sender, recipient, source, guard=guard)
+        except Unavailable as error:
+            error.over_an_email = True
+            raise
         finally:
             self._used_at = time.monotonic()
         self._refusals = 0
         return reply
 
-    def _ready(self) -> bool:
+    @property
+    def is_connected(self) -> bool:
+        """Return whether there is a connection that was used a moment ago."""
+        return self._conversation is not None and time.monotonic() - self._used_at < LONGEST_IDLE
+
+    def connect(self) -> None:
+        """Have a connection, or raise Unavailable: before anything is claimed that a long wait would hold up."""
+        self._ready(nothing)
+
+    def _ready(self, guard: Callable[[], None]) -> bool:
         """Have a connection that looks alive; return whether it is one that was used before."""
         conversation = self._conversation
         if conversation is not None:
@@ -113,10 +125,10 @@ class Transport:
             if not worn and time.monotonic() - self._used_at < LONGEST_IDLE and conversation.is_alive:
                 return True
             self.close()
-        self._open()
+        self._open(guard)
         return False
 
-    def _open(self) -> None:
+    def _open(self, guard: Callable[[], None]) -> None:
         """Connect, secure and log in, or raise Unavailable: until then no email can be to blame."""
         if self._is_cut:
             raise Unavailable("the line was cut, because the process is to end")
@@ -124,23 +136,23 @@ class Transport:
         where = f"{server.host}:{server.port}"
         try:
             self._conversation = Conversation(server.timeout, server.tls if server.use_ssl else None)
-            self._conversation.open(server.host, server.port)
+            self._conversation.open(server.host, server.port, guard)
             if server.use_tls:
                 self._conversation.secure(server.tls)
             self._login(self._conversation)
+            self._used_at = time.monotonic()
         except Unavailable:
             self.close()
             raise
         except smtplib.SMTPResponseException as error:
             self.close()
-            said = error.smtp_error if isinstance(error.smtp_error, str) else error.smtp_error.decode("utf-8", "replace")
             refused = isinstance(error, smtplib.SMTPAuthenticationError) and error.smtp_code >= 500  # noqa: PLR2004
-            raise Unavailable(" ".join(said.split()), error.smtp_code, ours=refused) from error
+            raise Unavailable(clean(error.smtp_error), error.smtp_code, ours=refused) from error
         except (OSError, smtplib.SMTPException, ValueError) as error:
             self.close()
             ours = isinstance(error, ssl.SSLCertVerificationError | smtplib.SMTPNotSupportedError)
             why = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else error
-            message = f"cannot use {where}: {why}"
+            message = f"cannot use {where}: {clean(str(why))}"
             raise Unavailable(message, ours=ours) from error
 
     def _login(self, conversation: Conversation) -> None:

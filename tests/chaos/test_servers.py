@@ -99,3 +99,18 @@ def test_another_writer_locks_sqlite_for_ten_seconds(stage: Stage) -> None:
     finish(stage)
     thread.join()
     assert worker.popen.poll() is None
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_worker_ends_in_time_although_the_database_is_locked(stage: Stage) -> None:
+    stage.smtp.on("DOT", slow(0.5), always=True)
+    worker = stage.worker(lease=20)
+    stage.put(5)
+    stage.smtp.wait_for(1, 15)
+    hog = sqlite3.connect(str(db.engine.url.database), timeout=30, isolation_level=None)
+    hog.execute("BEGIN IMMEDIATE")
+    time.sleep(0.7)
+    begun = time.monotonic()
+    assert worker.stop(10) == 0
+    assert time.monotonic() - begun < 4.5
+    hog.close()

@@ -13,6 +13,7 @@ import trustme
 from flasky.mail.errors import Deferred, Refused, Unavailable
 from flasky.mail.transport import Server, Transport
 from tests.smtpserver import (
+    Drop,
     SmtpServer,
     accept_then_drop,
     accept_then_stall,
@@ -42,6 +43,16 @@ def transport(smtp: SmtpServer) -> Iterator[Transport]:
 
 def send(transport: Transport, recipient: str = "b@example.com") -> Any:
     return transport.transmit("a@example.com", recipient, MAIL)
+
+
+def refuse_and_hang_up(text: str) -> Any:
+    """Do what Exim's "drop" does."""
+
+    def behave(session: Any, usual: str) -> None:
+        session.say(text)
+        raise Drop
+
+    return behave
 
 
 SENT = None
@@ -78,6 +89,11 @@ TABLE = [
     ("RCPT", reply("554 5.7.1 <b@example.com>: Relay access denied"), Unavailable, 0),
     ("RCPT", reply("550 5.7.1 <a@example.com>: Sender address rejected: not owned by user"), Unavailable, 0),
     ("RCPT", reply("550-5.1.1 no such user\r\n550 5.1.1 see the manual"), Refused, 0),
+    ("RCPT", reply("550 5.1.2 <relay@login.example>: Recipient address rejected: Domain not found"), Refused, 0),
+    ("RCPT", reply("550 relay@login.example is unknown here"), Refused, 0),
+    ("RCPT", refuse_and_hang_up("550 5.1.1 no such user"), Refused, 0),
+    ("RCPT", refuse_and_hang_up("550 5.1.1 no such user\r\n421 4.3.2 bye"), Refused, 0),
+    ("MAIL", refuse_and_hang_up("530 5.7.0 authentication required"), Unavailable, 0),
     ("RCPT", garbage, Deferred, 0),
     ("RCPT", drip(0.05), Deferred, 0),
     ("DATA", drop, Deferred, 0),
@@ -85,6 +101,7 @@ TABLE = [
     ("DATA", reply("421 4.3.2 going down"), Unavailable, 0),
     ("DATA", reply("451 4.3.0 later"), Deferred, 0),
     ("DATA", reply("554 5.6.0 never"), Refused, 0),
+    ("DATA", reply("250 2.0.0 ok"), Deferred, 0),  # no word to go on
     ("DATA", garbage, Deferred, 0),
     ("DOT", drop, Deferred, 0),
     ("DOT", stall, Deferred, 0),
@@ -94,6 +111,7 @@ TABLE = [
     ("DOT", reply("451 4.3.0 later"), Deferred, 0),
     ("DOT", reply("554 5.6.0 spam"), Refused, 0),
     ("DOT", reply("554 5.7.1 relay access denied"), Unavailable, 0),
+    ("DOT", reply("354 go on"), Deferred, 0),
     ("DOT", garbage, Deferred, 0),
     ("DOT", drip(0.002), SENT, 1),
     ("DOT", usual_then_drop, SENT, 1),
@@ -243,6 +261,14 @@ def test_a_foreign_local_part_needs_smtputf8(smtp: SmtpServer, transport: Transp
     smtp.extensions.remove("SMTPUTF8")
     with pytest.raises(Refused, match="SMTPUTF8"):
         send(transport, "zoë@example.com")
+
+
+def test_what_a_server_says_at_first_is_cleaned(smtp: SmtpServer, transport: Transport) -> None:
+    smtp.on("CONNECT", reply("554 \x1b[31m\0" + "x" * 3000))
+    with pytest.raises(Unavailable) as caught:
+        send(transport)
+    assert caught.value.reply.isprintable()
+    assert len(caught.value.reply) <= 1000
 
 
 def test_nobody_at_home_is_unavailable() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -132,3 +133,16 @@ def test_what_a_hanging_thread_holds_is_given_back_all_the_same(
     assert statuses() == ["queued"] * 2
     monkeypatch.undo()
     assert running.stop()
+
+
+def test_waiting_until_idle_takes_as_many_passes_as_there_is_mail(
+    running: Deliverer, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliverer, "LONGEST_PASS", 0.1)
+    smtp.on("DOT", slow(0.1), always=True)
+    put(6)
+    running.ring()
+    wait_until(lambda: smtp.accepted)
+    running._has_rested.clear()
+    running.wait_until_idle(threading.Event())
+    assert statuses() == ["sent"] * 6

@@ -10,10 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from flasky.extensions import db
-from flasky.mail import BULK, URGENT, Attempt, Email, Message, enqueue
+from flasky.mail import BULK, URGENT, Attempt, Email, Message, enqueue, outbox
 from flasky.mail.models import Health
 from flasky.mail.outbox import BATCH
-from tests.smtpserver import SmtpServer, accept_then_drop, drop, reply
+from tests.smtpserver import SmtpServer, accept_then_drop, drop, reply, slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -173,10 +173,11 @@ def test_the_rest_between_tries_grows_and_a_success_ends_it(
 def test_a_421_in_the_middle_puts_the_batch_back(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, outcomes: Read) -> None:
     for _ in range(3):
         put()
-    smtp.on("DATA", reply("421 4.3.2 going down"))
+    smtp.on("DATA", reply("421 4.3.2 going down"), always=True)
     deliver()
     assert statuses() == ["queued"] * 3
-    assert outcomes() == []
+    assert outcomes() == [("unavailable", 421)]
+    assert [email.tries for email in db.session.scalars(sa.select(Email))] == [0] * 3
 
 
 @pytest.mark.parametrize(
@@ -237,11 +238,15 @@ def test_the_same_refusal_for_five_recipients_stops_the_outbox_and_fails_nothing
 
 
 def test_an_acceptance_between_shows_that_the_refusals_were_meant(
-    smtp: SmtpServer, put: Put, deliver: Read, statuses: Read
+    smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, due: Read
 ) -> None:
     for number in range(8):
         put(f"{number}@example.com")
     smtp.on("RCPT", refuse(*"0123567"), always=True)
+    deliver()
+    # Nothing was accepted after the last three: they get a second opinion.
+    assert statuses() == ["failed"] * 4 + ["sent"] + ["queued"] * 3
+    due()
     deliver()
     assert statuses() == ["failed"] * 4 + ["sent"] + ["failed"] * 3
 
@@ -270,7 +275,75 @@ def test_a_row_of_refusals_goes_on_from_batch_to_batch(smtp: SmtpServer, put: Pu
         put(f"{number}@example.com")
         delivery.run()
     delivery.close()
-    assert statuses() == ["failed"] * 4 + ["queued"]
+    # One alone is believed; from the second on it may be the beginning of a row.
+    assert statuses() == ["failed"] + ["queued"] * 4
+    assert "five recipients in a row" in db.session.scalars(sa.select(Health)).one().reason
+
+
+def test_a_row_of_refusals_fails_nothing_of_a_backlog_that_goes_out_one_by_one(
+    make_app: Callable[..., Flask], smtp: SmtpServer
+) -> None:
+    app = make_app(mail_rate="1000 per second")
+    app.extensions["mail"].bell.ring = lambda: None
+    with app.app_context():
+        for number in range(8):
+            enqueue(Message("hi", [f"{number}@example.com"], "text", sender="a@example.com"))
+        smtp.on("RCPT", refuse(*"01234567"), always=True)
+        app.extensions["mail"].deliver()
+        assert {email.status for email in db.session.scalars(sa.select(Email))} == {"queued"}
+        assert "five recipients in a row" in db.session.scalars(sa.select(Health)).one().reason
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"), [("MAIL", "550 5.7.1 sender rejected"), ("RCPT", "421 4.7.0 go away"), ("DOT", "421 4.7.0 go away")]
+)
+def test_an_email_that_the_server_always_stops_at_keeps_nobody_else_waiting(
+    smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, stage: str, said: str
+) -> None:
+    def stop_at_zero(session: Any, usual: str) -> None:
+        session.say(said if "0@example.com" in (session.sender, *session.recipients) else usual)
+
+    enqueue(Message("hi", ["0@example.com"], "text", sender="0@example.com"))
+    for number in range(1, 4):
+        put(f"{number}@example.com")
+    smtp.on(stage, stop_at_zero, always=True)
+    deliver()
+    with db.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM mail_health"))
+    deliver()
+    assert statuses() == ["queued", "sent", "sent", "sent"]
+
+
+@pytest.mark.parametrize("said", ["421 4.7.0 go away", "530 5.7.0 Authentication required"])
+def test_what_never_goes_through_has_an_end(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, said: str) -> None:
+    put()
+    with db.engine.begin() as connection:
+        connection.execute(sa.update(Email).values(due_since=datetime.now(UTC) - timedelta(days=3, seconds=1)))
+    smtp.on("MAIL", reply(said), always=True)
+    deliver()
+    assert statuses() == ["failed"]
+
+
+def test_a_server_that_answers_an_email_is_there_again(smtp: SmtpServer, put: Put, deliver: Read) -> None:
+    put()
+    smtp.on("CONNECT", drop)
+    deliver()
+    with db.engine.begin() as connection:
+        connection.execute(sa.update(Health).values(next_try_at=datetime.now(UTC)))
+    smtp.on("RCPT", reply("450 4.2.0 greylisted"))
+    deliver()
+    assert db.session.scalar(sa.select(Health)) is None
+
+
+def test_a_connection_that_takes_longer_than_a_lease_is_made_before_the_claim(
+    smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "LEASE", timedelta(seconds=0.5))
+    smtp.on("CONNECT", slow(0.4))
+    smtp.on("EHLO", slow(0.4))
+    put()
+    deliver()
+    assert statuses() == ["sent"]
 
 
 def test_a_secret_body_is_erased_once_nobody_needs_it(smtp: SmtpServer, quiet: Flask, deliver: Read) -> None:
