@@ -164,5 +164,12 @@ def test_nobody_at_the_endpoint_is_unavailable(smtp: SmtpServer) -> None:
         send(Transport(Server("127.0.0.1", smtp.port, timeout=2, oauth=oauth)))
 
 
+def test_an_endpoint_that_speaks_no_http_is_unavailable(smtp: SmtpServer) -> None:
+    # An SMTP server's greeting is no status line.
+    oauth = OAuth("me@example.com", "client", "", "refresh", f"http://127.0.0.1:{smtp.port}/token", timeout=1)
+    with pytest.raises(Unavailable, match="token endpoint"):
+        oauth.sasl()
+
+
 def test_no_secret_is_in_the_repr() -> None:
     assert "secret" not in repr(OAuth("me@example.com", "client", "secret", "secret"))
