@@ -37,11 +37,6 @@ class Address:
         """Return what MAIL FROM and RCPT TO want, without angle brackets."""
         return f"{self.local}@{self.domain}"
 
-    @property
-    def needs_smtputf8(self) -> bool:
-        """Return whether only a server with SMTPUTF8 (RFC 6531) can take it."""
-        return not self.local.isascii()
-
     def header(self, header_name: str) -> str:
         """Return the address as it stands in a header; a long or foreign name is folded."""
         if not self.name:
