@@ -81,6 +81,9 @@ class Settings:
     mail_default_sender: str = setting("", "Sender of a `Message` that names none. Empty: FLASKY_MAIL_SENDER.")
     mail_suppress_send: bool = setting(False, "Send nothing, and say that it was sent.")
     mail_max_emails: int = setting(0, "Emails over one connection before a new one is made. 0: no limit.")
+    mail_connections: int = setting(
+        4, "Connections that one worker opens at most, to a server that takes its time; one that is quick gets one."
+    )
     mail_auth: str = setting("password", "How to log in: `password`, or `xoauth2` for Gmail and Microsoft 365.")
     mail_oauth_client_id: str = setting("", "For `xoauth2`: the client id.")
     mail_oauth_client_secret: str = setting("", "For `xoauth2`: the client secret, where there is one.", secret=True)
@@ -351,7 +354,7 @@ def _number_problems(settings: Settings) -> list[str]:
     ]
     problems += [
         f"{name.upper()} is {value:g}: it has to be more than 0, and no more than {MOST}"
-        for name in ("mail_timeout", "web_concurrency", "web_threads", "web_timeout")
+        for name in ("mail_timeout", "mail_connections", "web_concurrency", "web_threads", "web_timeout")
         if not 0 < (value := getattr(settings, name)) <= MOST
     ]
     problems += [

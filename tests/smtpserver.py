@@ -68,6 +68,7 @@ class Session:
         while not (self.buffer.startswith(b".\r\n") or b"\r\n.\r\n" in self.buffer):
             data = self.sock.recv(65536)
             if not data:
+                self.server.abandoned.append(self.buffer)
                 raise Drop
             self.buffer += data
         if self.buffer.startswith(b".\r\n"):
@@ -140,8 +141,10 @@ class SmtpServer:
     def __init__(self, *, extensions: tuple[str, ...] = ("PIPELINING", "SIZE 10485760", "SMTPUTF8"), port: int = 0) -> None:
         self.extensions = list(extensions)
         self.accepted: list[Accepted] = []
+        # What there was of messages whose client went away in the middle.
+        self.abandoned: list[bytes] = []
         self.commands: list[str] = []
-        self.connections = 0
+        self.connections = self.most_open = 0
         self.password: tuple[str, str] | None = None
         self.tls: ssl.SSLContext | None = None
         self.implicit_tls = False
@@ -205,6 +208,7 @@ class SmtpServer:
             with self._lock:
                 self._open.add(sock)
                 self.connections += 1
+                self.most_open = max(self.most_open, len(self._open))
             thread = threading.Thread(target=self._serve, args=(sock,), daemon=True)
             self._threads.append(thread)
             thread.start()

@@ -2,7 +2,8 @@
 
 Built on smtplib for greeting, STARTTLS and login. Reading, writing and the transaction are our own: smtplib's
 timeout is for each read, so that a server which drips its answer byte by byte can hold it for ever, and it spends a
-round trip on each command where RFC 2920 (PIPELINING) allows MAIL, RCPT and DATA in one write.
+round trip on each command where RFC 2920 (PIPELINING) allows MAIL, RCPT and DATA in one write, and even in the same
+write as the message before: then an email costs one round trip.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ LOOK_UP = 5.0
 # the patience for other answers comes to five minutes by default.
 PATIENCE_AFTER_DOT = 10
 QUIT_PATIENCE = 1.0
+# How long an answer is looked for before the thread goes to sleep for it, in seconds: a server on the same host or network
+# answers within this time, and being woken up costs as much again.
+SPIN = 0.0001
 
 CLOSING = 421
 START_INPUT = 354
@@ -68,6 +72,19 @@ class Reply(NamedTuple):
         return found.group(1) if found else None
 
 
+class Envelope(NamedTuple):
+    """One message for one recipient, as it goes over the wire."""
+
+    sender: str
+    recipient: str
+    source: bytes
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """Return whether an address has letters beyond ASCII, which is only possible before the @ here."""
+        return not (self.sender.isascii() and self.recipient.isascii())
+
+
 def nothing() -> None:
     """Be the guard of a transmission that no lease protects."""
 
@@ -82,6 +99,8 @@ class Conversation(smtplib.SMTP):
         self._implicit_tls = implicit_tls
         self._received = bytearray()
         self._dirty = False
+        # The envelope that went out behind the last message: its replies are still to be read.
+        self._announced: Envelope | None = None
         self._patience = timeout
         self._guard: Callable[[], None] = nothing
         self.transmitted = 0
@@ -159,8 +178,10 @@ class Conversation(smtplib.SMTP):
             if left <= 0 or sock is None:
                 self._broken(f"the server did not answer within {self._patience:g} s")
             try:
+                data = _receive_soon(sock)
                 sock.settimeout(min(left, LOOK_UP))
-                data = sock.recv(CHUNK)
+                if data is None:
+                    data = sock.recv(CHUNK)
             except TimeoutError:
                 continue
             except OSError as error:
@@ -199,11 +220,11 @@ class Conversation(smtplib.SMTP):
 
         An idle 421, a FIN and a reset make the socket readable, and so does an answer to a question that nobody asked: the
         next reply would be taken for another's. Only a healthy TLS connection may have something to read, its session
-        tickets, and then holds nothing for us.
+        tickets, and then holds nothing for us. Where an envelope has been announced, its replies will tell.
         """
         sock = self.sock
-        if sock is None or self._received:
-            return False
+        if sock is None or self._announced is not None or self._received:
+            return sock is not None and self._announced is not None
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         if not poll.poll(0):
@@ -220,10 +241,15 @@ class Conversation(smtplib.SMTP):
         return False
 
     def leave(self) -> None:
-        """Say QUIT and close; nothing that goes wrong here can hurt an email."""
+        """Say QUIT and close; nothing that goes wrong here can hurt an email.
+
+        Where an envelope has been announced the server waits for its message, and would take QUIT for that: only closing
+        tells it that there is none.
+        """
         self._guard, self._patience, self.timeout = nothing, QUIT_PATIENCE, QUIT_PATIENCE
-        with suppress(smtplib.SMTPException, OSError):
-            self.docmd("QUIT")
+        if self._announced is None:
+            with suppress(smtplib.SMTPException, OSError):
+                self.docmd("QUIT")
         self.close()
 
     def cut(self) -> None:
@@ -235,19 +261,22 @@ class Conversation(smtplib.SMTP):
 
     # One email
 
-    def transmit(self, sender: str, recipient: str, source: bytes, *, guard: Callable[[], None] = nothing) -> Reply:
-        """Send *source* from *sender* to *recipient* and return the server's acceptance.
+    def transmit(self, email: Envelope, following: Envelope | None = None, *, guard: Callable[[], None] = nothing) -> Reply:
+        """Send *email* and return the server's acceptance.
 
-        *guard* is called before anything is written and while waiting; what it raises cuts the line, so that an email whose
-        lease is lost cannot go out. Raises Refused, Deferred or Unavailable; smtplib.SMTPServerDisconnected where the
-        line broke before the message itself was on it, so that the caller may try again over a new one.
+        The envelope of *following* goes out in the same write as the message, where the server allows that: the next call has
+        to be for that one, or the connection is closed. *guard* is called before anything is written and while waiting; what
+        it raises cuts the line, so that an email whose lease is lost cannot go out. Raises Refused, Deferred or Unavailable;
+        smtplib.SMTPServerDisconnected where the line broke before the message itself was on it, so that the caller may try
+        again over a new one.
         """
-        smtputf8 = not (sender.isascii() and recipient.isascii())
-        self._check_limits(len(source), smtputf8=smtputf8)
+        misfit = self._misfit(email)
+        if misfit is not None:
+            raise misfit
         self._guard = guard
         try:
-            self._envelope(sender, recipient, len(source), smtputf8=smtputf8)
-            return self._body(source)
+            self._envelope(email)
+            return self._body(email.source, following)
         except BaseException:
             # Whatever escapes in the middle of a conversation leaves it in a state that nobody knows.
             if not self._dirty:
@@ -257,25 +286,36 @@ class Conversation(smtplib.SMTP):
             self._guard = nothing
             self._patience = self.timeout
 
-    def _check_limits(self, size: int, *, smtputf8: bool) -> None:
-        limit = self.esmtp_features.get("size", "")
+    def _misfit(self, email: Envelope) -> Refused | None:
+        """Return why the server cannot take *email*, as far as it has said at first."""
+        limit, size = self.esmtp_features.get("size", ""), len(email.source)
         if limit.isdigit() and 0 < int(limit) < size:
             message = f"5.3.4 the message has {size} bytes, the server takes {limit} at most"
-            raise Refused(message, TOO_LARGE)
-        if smtputf8 and not self.has_extn("smtputf8"):
+            return Refused(message, TOO_LARGE)
+        if email.needs_smtputf8 and not self.has_extn("smtputf8"):
             message = "5.6.7 the address has letters beyond ASCII before the @, and the server does not offer SMTPUTF8"
-            raise Refused(message, 550)
+            return Refused(message, 550)
+        return None
 
-    def _envelope(self, sender: str, recipient: str, size: int, *, smtputf8: bool) -> None:
-        options = f" SIZE={size}" if self.has_extn("size") else ""
-        options += " SMTPUTF8" if smtputf8 else ""
-        commands = [f"MAIL FROM:<{sender}>{options}", f"RCPT TO:<{recipient}>", "DATA"]
-        if self._dirty:
-            # A refused transaction can still be open: without RSET a later recipient would be added to it.
-            commands.insert(0, "RSET")
-            self._dirty = False
-        log.debug("%s", commands)
-        replies = self._all_at_once(commands) if self.has_extn("pipelining") else self._one_by_one(commands)
+    def _commands(self, email: Envelope) -> list[str]:
+        options = f" SIZE={len(email.source)}" if "size" in self.esmtp_features else ""
+        options += " SMTPUTF8" if email.needs_smtputf8 else ""
+        return [f"MAIL FROM:<{email.sender}>{options}", f"RCPT TO:<{email.recipient}>", "DATA"]
+
+    def _envelope(self, email: Envelope) -> None:
+        commands = self._commands(email)
+        if self._announced is not None:
+            announced, self._announced = self._announced, None
+            if announced != email:
+                self._broken("the server waits for another message")
+            replies = self._replies(commands)
+        else:
+            if self._dirty:
+                # A refused transaction can still be open: without RSET a later recipient would be added to it.
+                commands.insert(0, "RSET")
+                self._dirty = False
+            log.debug("%s", commands)
+            replies = self._all_at_once(commands) if "pipelining" in self.esmtp_features else self._one_by_one(commands)
         for command, reply in zip(commands, replies, strict=False):
             if command == "RSET" and not _goes_on(command, reply):
                 self._broken("the server would not begin anew")
@@ -285,7 +325,10 @@ class Conversation(smtplib.SMTP):
                 self._refused(command, reply, close=replies[-1].code == START_INPUT)
 
     def _all_at_once(self, commands: list[str]) -> list[Reply]:
-        self.send("".join(f"{one}\r\n" for one in commands).encode())
+        self.send(_lines(commands))
+        return self._replies(commands)
+
+    def _replies(self, commands: list[str]) -> list[Reply]:
         replies: list[Reply] = []
         try:
             for _ in commands:
@@ -299,7 +342,7 @@ class Conversation(smtplib.SMTP):
     def _one_by_one(self, commands: list[str]) -> list[Reply]:
         replies: list[Reply] = []
         for one in commands:
-            self.send(f"{one}\r\n".encode())
+            self.send(_lines([one]))
             replies.append(self._reply())
             if not _goes_on(one, replies[-1]):
                 break
@@ -320,14 +363,19 @@ class Conversation(smtplib.SMTP):
         self._dirty = True
         raise _verdict(command.partition(" ")[0], reply)
 
-    def _body(self, source: bytes) -> Reply:
+    def _body(self, source: bytes, following: Envelope | None) -> Reply:
         if self._received:
             self._broken("the server answered what nobody had asked")
         # RFC 5321, 4.5.2: a dot at the beginning of a line is doubled.
         data = source.replace(b"\r\n.", b"\r\n..")
-        end = b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
+        data += b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
+        # RFC 2920, 3.1: more commands may follow the final dot at once.
+        announced = following if "pipelining" in self.esmtp_features and following and not self._misfit(following) else None
+        if announced is not None:
+            log.debug("%s", self._commands(announced))
+            data += _lines(self._commands(announced))
         try:
-            self.send(data + end)
+            self.send(data)
             self._patience = self.timeout * PATIENCE_AFTER_DOT
             reply = self._reply()
         except (smtplib.SMTPException, OSError) as error:
@@ -335,8 +383,24 @@ class Conversation(smtplib.SMTP):
             raise Deferred(f"{error} (after the message was on its way)", uncertain=True) from error
         self.transmitted += 1
         if not _goes_on(".", reply):
-            self._refused(".", reply, close=False)
+            # The answers to the envelope behind it are not waited for: what they mean after a refusal, servers disagree.
+            self._refused(".", reply, close=announced is not None)
+        self._announced = announced
         return reply
+
+
+def _receive_soon(sock: socket.socket) -> bytes | None:
+    """Return what has come within SPIN, without going to sleep; None for nothing."""
+    sock.settimeout(0)
+    end = time.monotonic() + SPIN
+    while time.monotonic() < end:
+        with suppress(BlockingIOError, ssl.SSLWantReadError):
+            return sock.recv(CHUNK)
+    return None
+
+
+def _lines(commands: list[str]) -> bytes:
+    return "".join(f"{one}\r\n" for one in commands).encode()
 
 
 def _goes_on(command: str, reply: Reply) -> bool:
@@ -366,6 +430,8 @@ def clean(raw: bytes | str) -> str:
     """Return a reply on one line, without what could end a log line or upset a terminal, and not without end."""
     words = raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
     text = " ".join(words.split())
+    if text.isprintable():
+        return text[:1000]
     return "".join(character if character.isprintable() else "?" for character in text)[:1000]
 
 

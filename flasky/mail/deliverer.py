@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from flasky.mail.delivery import Delivery
+    from flasky.mail.lanes import Lanes
 
 log = logging.getLogger("flasky.mail")
 
 # How long mail may wait that no bell was rung for, in seconds; a retry, a scheduled email, a lost Redis.
 SWEEP_EVERY = 3.0
+# Mail seldom comes alone: for so long after the last, in seconds, the outbox is looked at this often. That is quicker than a
+# bell, and a burst then costs few of them.
+LINGER, LOOK_EVERY = 0.1, 0.002
 # How long one pass may take before the thread looks for lost leases again, in seconds.
 LONGEST_PASS = 10.0
 # honcho kills five seconds after SIGTERM: three for the email on the wire, and a little for giving back the rest.
@@ -35,13 +39,13 @@ GIVE_BACK_WITHIN = 0.3
 class Deliverer:
     """Runs *delivery* in a thread until it is stopped; *app*'s context is pushed for each pass."""
 
-    def __init__(self, app: Flask, make_delivery: Callable[[], Delivery]) -> None:
+    def __init__(self, app: Flask, make_delivery: Callable[[], Lanes]) -> None:
         self._app = app
         self._make_delivery = make_delivery
-        self._delivery: Delivery | None = None
+        self._delivery: Lanes | None = None
         self._wanted = threading.Event()
         self._idle = threading.Condition()
-        self._passes = 0
+        self._rests = 0
         self._has_rested = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
@@ -62,11 +66,11 @@ class Deliverer:
         self._wanted.set()
 
     def ring_and_wait(self, seconds: float) -> None:
-        """Wake the thread, and return when it has ended a pass, or after *seconds*."""
+        """Wake the thread, and return when it has found nothing more to do, or after *seconds*."""
         with self._idle:
-            seen = self._passes
+            seen = self._rests
             self._wanted.set()
-            self._idle.wait_for(lambda: self._stopping.is_set() or self._passes > seen, timeout=seconds)
+            self._idle.wait_for(lambda: self._stopping.is_set() or self._rests > seen, timeout=seconds)
 
     def wait_until_idle(self, stopping: threading.Event) -> None:
         """Return when a whole pass has found nothing more to do, or when *stopping* is set."""
@@ -118,7 +122,7 @@ class Deliverer:
                 self._drop()
                 self._stopping.wait(1)
             with self._idle:
-                self._passes += 1
+                self._rests += 1
                 self._idle.notify_all()
         self._drop()
 
@@ -126,13 +130,23 @@ class Deliverer:
         with self._app.app_context():
             if self._delivery is None:
                 self._delivery = self._make_delivery()
-                if self._stopping.is_set():
-                    return
-            if self._delivery.run(LONGEST_PASS):
-                self._wanted.set()
-            else:
-                self._has_rested.set()
+            until = 0.0
+            while not self._stopping.is_set():
+                if self._delivery.run(LONGEST_PASS):
+                    until = time.monotonic() + LINGER
+                else:
+                    self._has_rested.set()
+                if not self._is_wanted_before(until, self._delivery):
+                    break
             self._delivery.rest()
+
+    def _is_wanted_before(self, end: float, delivery: Lanes) -> bool:
+        """Return whether there is more to deliver in the moments after the last email."""
+        while time.monotonic() < end and not self._stopping.is_set():
+            if self._wanted.wait(LOOK_EVERY) or delivery.has_due():
+                self._wanted.clear()
+                return True
+        return False
 
     def _drop(self) -> None:
         delivery, self._delivery = self._delivery, None

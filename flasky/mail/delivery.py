@@ -6,12 +6,13 @@ import logging
 import re
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from flasky.mail.conversation import Reply
+from flasky.mail.conversation import Envelope, Reply
 from flasky.mail.errors import Deferred, Held, Refused, Unavailable
 from flasky.mail.outbox import BATCH, LeaseLost, Try
 from flasky.mail.suspicion import Suspicion
@@ -29,6 +30,12 @@ log = logging.getLogger("flasky.mail")
 
 SUPPRESSED = Reply(250, "not transmitted: MAIL_SUPPRESS_SEND is on")
 ADDRESS = re.compile(r"([^\s<>@])[^\s<>@]*(@[^\s<>:;,]+)")
+# How long a batch may take, in seconds: an urgent email that comes meanwhile goes first in the next.
+LONGEST_BATCH = 1.0
+# How often what a dead worker has left behind is looked for, in seconds.
+RECOVER_EVERY = 1.0
+# A server that takes this long over each of so many emails in a row, in seconds, is worth more connections: it is far, or busy.
+SLOW, SLOW_IN_A_ROW = 0.02, 8
 # The longest sleep while MAIL_RATE allows nothing, in seconds; then the pass looks up.
 LONGEST_PAUSE = 5.0
 
@@ -36,22 +43,43 @@ LONGEST_PAUSE = 5.0
 class Delivery:
     """Delivers from *outbox* through *transport*; None for the transport pretends, as MAIL_SUPPRESS_SEND asks.
 
-    *rate* slows it down; *ring* is called when a claim was full, so that idle workers join in. It belongs to one thread;
-    ``stop``, ``cut`` and ``abandon`` may be called from another.
+    *rate* slows it down; *on_backlog* is called when a claim was full, and *is_further* says that another delivers too, so that a
+    server which will not have a second connection is no news. It belongs to one thread; ``stop``, ``cut`` and ``abandon`` may
+    be called from another.
     """
 
     def __init__(
-        self, outbox: Outbox, transport: Transport | None, rate: Rate | None = None, ring: Callable[[], None] | None = None
+        self,
+        outbox: Outbox,
+        transport: Transport | None,
+        rate: Rate | None,
+        on_backlog: Callable[[], None],
+        *,
+        is_further: bool = False,
     ) -> None:
         self._outbox = outbox
         self._transport = transport
         self._rate = rate
-        self._ring = ring
+        self._on_backlog = on_backlog
+        self._is_further = is_further
+        self.is_turned_away = False
         self._suspicion = Suspicion()
         self._stopped = threading.Event()
         self._is_cut = False
         self._is_accepted = False
         self._batch: Batch | None = None
+        self._size = BATCH
+        self._seconds: deque[float] = deque(maxlen=SLOW_IN_A_ROW)
+        self._recovered_at = float("-inf")
+
+    @property
+    def is_slow(self) -> bool:
+        """Return whether the server has taken its time over each of the last emails."""
+        return len(self._seconds) == SLOW_IN_A_ROW and min(self._seconds) >= SLOW
+
+    def has_due(self) -> bool:
+        """Return whether anything is due."""
+        return self._outbox.has_due()
 
     def stop(self) -> None:
         """Ask for the end: the email on the wire is finished, the rest of the batch is given back."""
@@ -80,35 +108,43 @@ class Delivery:
         self._outbox.close()
 
     def rest(self) -> None:
-        """Close what nobody has used for a while."""
+        """Have everything on the disk, and close a connection to the server that nobody has used for a while."""
+        self._outbox.rest()
         if self._transport is not None:
             self._transport.rest()
 
     def run(self, seconds: float = float("inf")) -> int:
         """Recover lost leases, then deliver what is due until nothing is or *seconds* are up; return how many were settled."""
-        end = time.monotonic() + seconds
-        recovered = self._outbox.recover()
-        if recovered:
-            log.warning("mail: %d emails of a worker that stopped in the middle go out again", recovered)
-        count = 0
-        while not self._is_over(end) and not self._outbox.is_resting() and self._is_connected() and self._is_allowed(end):
-            batch = self._outbox.claim(1 if self._rate else BATCH)
+        end, count, goes_on = time.monotonic() + seconds, 0, True
+        self._recover()
+        while goes_on and not self._is_over(end) and self._outbox.has_due() and self._may_claim(end):
+            limit = 1 if self._rate else self._size
+            batch = self._outbox.claim(limit)
             if batch is None:
                 break
-            if len(batch.open) == BATCH and self._ring is not None:
-                self._ring()
+            if len(batch.open) == limit:
+                self._on_backlog()
             settled, goes_on = self._deliver(batch, end)
             count += settled
-            if not goes_on:
-                break
         return count
+
+    def _recover(self) -> None:
+        if time.monotonic() - self._recovered_at < RECOVER_EVERY:
+            return
+        recovered = self._outbox.recover()
+        self._recovered_at = time.monotonic()
+        if recovered:
+            log.warning("mail: %d emails of a worker that stopped in the middle go out again", recovered)
+
+    def _may_claim(self, end: float) -> bool:
+        return not self._outbox.is_resting() and self._is_connected() and self._is_allowed(end)
 
     def _is_over(self, end: float) -> bool:
         return self._stopped.is_set() or time.monotonic() >= end
 
     def _is_connected(self) -> bool:
         """Have a connection before anything is claimed: getting one may take longer than a lease."""
-        if self._transport is None or self._transport.is_connected or not self._outbox.has_due():
+        if self._transport is None or self._transport.is_connected:
             return True
         try:
             self._transport.connect()
@@ -130,14 +166,12 @@ class Delivery:
 
     def _deliver(self, batch: Batch, end: float) -> tuple[int, bool]:
         """Return how many emails of *batch* were settled, and whether another batch makes sense."""
-        self._batch, count = batch, 0
+        self._batch, count, begun = batch, 0, time.monotonic()
         try:
-            for email in list(batch.open.values()):
-                if self._is_over(end):
-                    break
-                self._outbox.guard(batch)
-                count += self._deliver_one(batch, email)
+            count += self._deliver_each(batch, min(end, begun + LONGEST_BATCH))
             count += self._leave_open(batch)
+            # As many as there is time for, at this pace.
+            self._size = max(1, min(BATCH, int(count * LONGEST_BATCH / (time.monotonic() - begun))))
         except LeaseLost:
             log.warning("mail: this worker was held up past its lease; another has its emails now")
             self._suspicion.release()
@@ -152,20 +186,35 @@ class Delivery:
             self._batch = None
         return count, not self._is_over(end)
 
+    def _deliver_each(self, batch: Batch, end: float) -> int:
+        count, waiting = 0, iter(list(batch.open.values()))
+        email = next(waiting, None)
+        while email is not None and not self._stopped.is_set():
+            # Decided here, because the envelope of the one that follows goes out with the message of this one.
+            following = None if self._is_over(end) else next(waiting, None)
+            self._outbox.guard(batch)
+            count += self._deliver_one(batch, email, following)
+            email = following
+        return count
+
     def _note_unavailable(self, error: Unavailable) -> None:
         if self._is_cut:
+            return
+        if self._is_further:
+            self.is_turned_away = True
+            log.info("mail: a further connection was turned away, so fewer are used for a while: %s", _shorten(error))
             return
         rest = self._outbox.note_unavailable(error)
         what = "our own configuration is refused" if error.ours else "the server cannot be used"
         log.error("mail: no email can be sent, %s; next try in %d s: %s", what, rest.total_seconds(), _shorten(error))
 
-    def _deliver_one(self, batch: Batch, email: Claimed) -> int:
+    def _deliver_one(self, batch: Batch, email: Claimed, following: Claimed | None) -> int:
         """Return how many emails this has settled: one, none, or with it those that were under suspicion."""
         started_at, begun = batch.now(), time.monotonic()
         if email.expires_at is not None and email.expires_at <= started_at:
             return self._outbox.settle_expired(batch, email)
         try:
-            reply = self._transmit(batch, email)
+            reply = self._transmit(batch, email, following)
         except Held as error:
             log.info("mail: email %d is held: MAIL_ALLOW_TO does not name its recipient", email.id)
             return self._outbox.settle_held(batch, email, error.reply)
@@ -180,24 +229,32 @@ class Delivery:
             self._note_available(error)
             return settled
         except Unavailable as error:
-            if error.over_an_email and not self._is_cut:
+            if error.over_an_email and not (self._is_cut or self._is_further):
                 # Perhaps it is this one's fault after all: if it came first again, it would keep all others from going out.
                 self._outbox.postpone(batch, email, _as_try(started_at, begun, "unavailable", error))
             raise
-        return self._settle_sent(batch, email, _as_try(started_at, begun, "sent", reply))
+        one = _as_try(started_at, begun, "sent", reply)
+        self._seconds.append(one.seconds)
+        return self._settle_sent(batch, email, one)
 
-    def _transmit(self, batch: Batch, email: Claimed) -> Reply:
+    def _transmit(self, batch: Batch, email: Claimed, following: Claimed | None) -> Reply:
         letter = self._outbox.letter(batch, email)
         if letter.source is None:
             raise Refused("the message has been erased, so it cannot be sent")
         if self._transport is None:
             return SUPPRESSED
         return self._transport.transmit(
-            letter.sender,
-            email.recipient,
-            letter.source,
+            Envelope(letter.sender, email.recipient, letter.source),
+            self._envelope(batch, following),
             guard=lambda: self._outbox.guard(batch),
         )
+
+    def _envelope(self, batch: Batch, email: Claimed | None) -> Envelope | None:
+        """Return what can be announced of the *email* that follows: not a large one, which is read when its turn comes."""
+        if email is None or (email.expires_at is not None and email.expires_at <= batch.now()):
+            return None
+        letter = batch.letters.get(email.content_id)
+        return Envelope(letter.sender, email.recipient, letter.source) if letter and letter.source is not None else None
 
     def _settle_sent(self, batch: Batch, email: Claimed, one: Try) -> int:
         self._is_accepted = True

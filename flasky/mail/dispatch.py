@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 from rq import Queue, SimpleWorker
+from rq.exceptions import InvalidJobOperation
 from rq.serializers import JSONSerializer
 
 if TYPE_CHECKING:
@@ -133,10 +134,16 @@ class _RqLoop(SimpleWorker):
     """RQ's own loop, hearing the bell: it may end at any time, and the worker around it builds another."""
 
     on_stop: Callable[[], None]
+    on_job: Callable[[], None]
 
     def request_stop(self, signum: int, frame: Any) -> None:
         self.on_stop()
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+
+    def reorder_queues(self, reference_queue: Queue) -> None:
+        """Hear the bell here, which is the first thing RQ calls when a job has come: the job itself runs 20 round trips later."""
+        self.on_job()
+        super().reorder_queues(reference_queue)
 
     def subscribe(self) -> None:
         """Leave out RQ's commands from afar (stop this job, shut down): a job here is a bell, and holds nothing."""
@@ -146,15 +153,17 @@ class _RqLoop(SimpleWorker):
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         with suppress(RedisError):
-            if pipeline is None and not self.connection.exists(self.key):
-                # A Redis that was restarted or wiped has forgotten its workers, and RQ registers them only at birth.
+            if pipeline is None and not self.connection.sismember(self.redis_workers_keys, self.key):
+                # A Redis that was restarted or wiped has forgotten its workers, and RQ registers them only at birth. Half of
+                # this one may be there again: its state is written at the end of a job.
+                self.connection.delete(self.key)
                 self.register_birth()  # type: ignore[no-untyped-call]
             super().heartbeat(timeout, pipeline)
 
 
 def _is_worth_saying(record: logging.LogRecord) -> bool:
-    """Keep RQ's tracebacks about a Redis that is away out of the log; the worker says it in one line."""
-    return not (record.exc_info and isinstance(record.exc_info[1], RedisError))
+    """Keep RQ's tracebacks about a Redis that is away, or has forgotten a bell, out of the log; the worker says it in one line."""
+    return not (record.exc_info and isinstance(record.exc_info[1], RedisError | InvalidJobOperation))
 
 
 class Worker:
@@ -216,7 +225,7 @@ class Worker:
                 worker_ttl=WORKER_TTL,
                 log_job_description=False,
             )
-            loop.on_stop = self.stop
+            loop.on_stop, loop.on_job = self.stop, self.deliverer.ring
             loop.max_connection_wait_time = RECONNECT_EVERY
             loop.log_result_lifespan = False
             loop.log.addFilter(_is_worth_saying)

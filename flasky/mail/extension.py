@@ -18,10 +18,12 @@ from flask import Flask, current_app
 from flasky.mail.address import parse
 from flasky.mail.cli import mail_cli
 from flasky.mail.compose import mail_templates
+from flasky.mail.conversation import Envelope, nothing
 from flasky.mail.deliverer import Deliverer
 from flasky.mail.delivery import Delivery
 from flasky.mail.dispatch import BELL_TIMEOUT, InlineBell, RqBell, ThreadBell, Worker, connect
 from flasky.mail.errors import Deferred, Refused, TransmissionError, Unavailable
+from flasky.mail.lanes import Lanes
 from flasky.mail.mime import write
 from flasky.mail.models import copy_tables
 from flasky.mail.oauth import OAuth
@@ -32,6 +34,7 @@ from flasky.mail.transaction import watch_engine, watch_session
 from flasky.mail.transport import Server, Transport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import timedelta
     from types import TracebackType
 
@@ -49,6 +52,10 @@ Message = flask_mail.Message
 # Each Message makes an id, for which the standard library asks the resolver for this host's name: that takes as long as DNS
 # likes. The id that is sent is the writer's own.
 flask_mail.make_msgid = partial(make_msgid, domain="localhost")  # type: ignore[attr-defined]
+
+
+# Of one worker to a server that takes its time; Gmail allows some 15 for all, many providers fewer than 10.
+CONNECTIONS = 4
 
 
 class Bell(Protocol):
@@ -72,6 +79,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
         self._verify_redis: bool = config.get("REDIS_TLS_VERIFY", True)
         self.smtp = self._make_server(config)
         self.retry_for: timedelta = config.get("MAIL_RETRY_FOR") or RETRY_FOR
+        self.connections: int = config.get("MAIL_CONNECTIONS") or CONNECTIONS
         if self.debug:
             logging.getLogger("flasky.mail.smtp").setLevel(logging.DEBUG)
         self.bell: Bell = self._make_bell(config.get("FLASKY_MAIL_DISPATCH") or ("rq" if self.redis_url else "thread"))
@@ -131,12 +139,18 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
 
     # Delivering
 
-    def make_delivery(self) -> Delivery:
-        """Return a delivery with connections of its own."""
-        outbox = Outbox(self.engine, _worker_name(), self.retry_for)
-        transport = None if self.suppress else Transport(self.smtp)
+    def make_delivery(self) -> Lanes:
+        """Return what delivers, with connections of its own."""
+        # Not looked up later: a further lane has no app context.
+        engine, rate = self.engine, self._make_rate()
+
+        def make(on_backlog: Callable[[], None], *, is_further: bool) -> Delivery:
+            outbox = Outbox(engine, _worker_name(), self.retry_for)
+            transport = None if self.suppress else Transport(self.smtp)
+            return Delivery(outbox, transport, rate, on_backlog, is_further=is_further)
+
         # Only RQ has other workers to call for help.
-        return Delivery(outbox, transport, self._make_rate(), self.bell.ring if isinstance(self.bell, RqBell) else None)
+        return Lanes(make, self.connections, self.bell.ring if isinstance(self.bell, RqBell) else nothing)
 
     def _make_rate(self) -> Rate | None:
         text = self.app.config.get("MAIL_RATE")
@@ -276,7 +290,7 @@ class Connection(flask_mail.Connection):
         waiting = [] if self.mail.suppress else [one.envelope for one in wire.recipients]
         while waiting:
             try:
-                self._transport.transmit(sender, waiting[0], wire.source)
+                self._transport.transmit(Envelope(sender, waiting[0], wire.source))
             except (Refused, Deferred) as error:
                 failures.append(_Failure(waiting[0], error))
             except Unavailable as error:

@@ -1,8 +1,8 @@
 """The state machine of the outbox: claim, renew, settle, release, recover, each in a transaction of its own.
 
 It works on SQLAlchemy Core over one kept connection, apart from the site's session: four times as fast, and a rollback
-of the site's cannot touch it. Times are the database's where it is a server (two hosts' clocks may differ) and
-this host's for SQLite, whose file is on this host.
+of the site's cannot touch it. What runs for each email is in ``settlement``. Times are the database's where it is a server
+(two hosts' clocks may differ) and this host's for SQLite, whose file is on this host.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from flasky.mail.models import Status, attempts, contents, emails, health
+from flasky.mail.models import Status, contents, emails, health
+from flasky.mail.settlement import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -150,24 +151,42 @@ class Outbox:
         self._retry_for = retry_for
         self._connection: Connection | None = None
         self._server_was_away = False
+        self._settlement = Settlement(engine.dialect)
 
     @contextmanager
-    def _begin(self) -> Iterator[Connection]:
+    def _connected(self) -> Iterator[Connection]:
+        """Have the connection; one that fails is given up, and what the driver says becomes SQLAlchemy's error."""
         if self._connection is None:
             self._connection = self._engine.connect()
-        connection = self._connection
+        driver: Any = self._engine.dialect.dbapi
         try:
-            with connection.begin():
-                yield connection
+            yield self._connection
         except sa.exc.DBAPIError:
             self.close()
             raise
+        except driver.Error as error:
+            self._connection.invalidate()
+            self.close()
+            raise sa.exc.DBAPIError.instance("settle", None, error, driver.Error, hide_parameters=True) from error
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        with self._connected() as connection, connection.begin():
+            yield connection
+
+    def rest(self) -> None:
+        """Have everything on the disk while nothing is due."""
+        if self._connection is not None and not self._connection.invalidated:
+            self._settlement.rest(self._connection)
 
     def close(self) -> None:
         """Give the connection back."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        try:
+            self.rest()
+        finally:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
 
     # Claim
 
@@ -176,7 +195,7 @@ class Outbox:
         begun, token = uptime(), secrets.token_hex(16)
         with self._begin() as connection:
             now = database_now(connection)
-            due = _due(now).limit(limit).with_for_update(skip_locked=True)
+            due = _due(connection, now).limit(limit).with_for_update(skip_locked=True)
             # PostgreSQL may run a plain subquery again and take more than the limit; SQLite's driver runs a
             # statement that begins with WITH outside the transaction.
             ids = sa.select(due.cte("due").c.id) if connection.dialect.name == "postgresql" else due
@@ -195,7 +214,7 @@ class Outbox:
     def has_due(self) -> bool:
         """Return whether anything is due."""
         with self._begin() as connection:
-            return connection.scalar(_due(database_now(connection)).limit(1)) is not None
+            return connection.scalar(_due(connection, database_now(connection)).limit(1)) is not None
 
     def _letters(self, connection: Connection, ids: Iterable[int], *where: Any) -> dict[int, Letter]:
         columns = contents.c.id, contents.c.sender, contents.c.source, contents.c.secret
@@ -303,22 +322,29 @@ class Outbox:
                 time.sleep(PATIENCE)
 
     def _settle_once(self, batch: Batch, email: Claimed, one: Try | None, *, status: Status, **values: Any) -> bool:
-        final = {"finished_at": batch.now()} if status.is_final else {}
-        said = {"reply": f"{one.code or ''} {one.reply or ''}".strip()} if one else {}
-        with self._begin() as connection:
-            settled = connection.execute(
-                sa.update(emails)
-                .where(emails.c.id == email.id, emails.c.lease == batch.token)
-                .values(status=status.value, lease=None, lease_until=None, **final, **said, **values)
-            ).rowcount
-            if one is not None:
-                row = {name: getattr(one, name) for name in Try.__slots__}
-                connection.execute(sa.insert(attempts).values(email_id=email.id, worker=self._worker, **row))
-            letter = batch.letters.get(email.content_id)
-            if status.is_final and (letter is None or letter.secret):
+        said = f"{one.code or ''} {one.reply or ''}".strip() if one else values.pop("reply")
+        settled = {
+            "email_id": email.id,
+            "held_lease": batch.token,
+            "new_status": status.value,
+            "new_reply": said,
+            "new_tries": values.get("tries", email.tries),
+            "new_send_at": values.get("send_at", email.send_at),
+            "new_finished_at": batch.now() if status.is_final else None,
+        }
+        attempt = None if one is None else {name: getattr(one, name) for name in Try.__slots__}
+        if attempt is not None:
+            attempt |= {"email_id": email.id, "worker": self._worker}
+        letter = batch.letters.get(email.content_id)
+        if status.is_final and (letter is None or letter.secret):
+            with self._begin() as connection:
+                is_mine = self._settlement.execute(connection, settled, attempt)
                 erase_secrets(connection, email.content_id)
+        else:
+            with self._connected() as connection:
+                is_mine = self._settlement.write(connection, settled, attempt)
         batch.open.pop(email.id, None)
-        return bool(settled)
+        return is_mine
 
     # Health
 
@@ -358,9 +384,12 @@ class Outbox:
             return bool(connection.execute(sa.delete(health)).rowcount)
 
 
-def _due(now: datetime) -> sa.Select[int]:
+def _due(connection: Connection, now: datetime) -> sa.Select[int]:
     # The status is written into the statement: only then does the database know that the partial index serves.
-    queued = emails.c.status == sa.literal(Status.QUEUED.value, literal_execute=True)
+    queued: sa.ColumnElement[bool] = emails.c.status == sa.literal(Status.QUEUED.value, literal_execute=True)
+    if connection.dialect.name == "sqlite":
+        # Otherwise it takes the index by status, and sorts the whole backlog for each claim.
+        queued = sa.func.likely(queued)
     return sa.select(emails.c.id).where(queued, emails.c.send_at <= now).order_by(emails.c.priority, emails.c.send_at, emails.c.id)
 
 

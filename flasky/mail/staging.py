@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from flasky.mail.conversation import Envelope
 from flasky.mail.header import field
 
 # RFC 5321 has no header for it; this is Postfix's, which mail readers show and filters know.
 ORIGINAL = "X-Original-To"
-
-
-class Route(NamedTuple):
-    """Where an email goes instead, and as what."""
-
-    recipient: str
-    source: bytes
 
 
 @dataclass(frozen=True)
@@ -25,13 +18,13 @@ class Staging:
     allow_to: tuple[str, ...] = ()
     redirect_to: str = ""
 
-    def route(self, recipient: str, source: bytes) -> Route | None:
-        """Return where an email to *recipient* goes, or None where it must be held."""
-        if self._allows(recipient):
-            return Route(recipient, source)
+    def route(self, email: Envelope) -> Envelope | None:
+        """Return *email* as it goes out from here, or None where it must be held."""
+        if self._allows(email.recipient):
+            return email
         if not self.redirect_to:
             return None
-        return Route(self.redirect_to, field(ORIGINAL, recipient).encode() + source)
+        return Envelope(email.sender, self.redirect_to, field(ORIGINAL, email.recipient).encode() + email.source)
 
     def _allows(self, recipient: str) -> bool:
         if not (self.allow_to or self.redirect_to):

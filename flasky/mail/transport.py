@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from flasky.mail.conversation import CLOSING, Conversation, Reply, clean, nothing
+from flasky.mail.conversation import CLOSING, Conversation, Envelope, Reply, clean, nothing
 from flasky.mail.errors import Deferred, Held, Unavailable
 from flasky.mail.staging import Staging
 
@@ -68,18 +68,19 @@ class Transport:
         self._used_at = 0.0
         self._is_cut = False
 
-    def transmit(self, sender: str, recipient: str, source: bytes, *, guard: Callable[[], None] = nothing) -> Reply:
+    def transmit(self, email: Envelope, following: Envelope | None = None, *, guard: Callable[[], None] = nothing) -> Reply:
         """Send one email; see ``Conversation.transmit``. A kept connection that turns out dead is replaced, once.
 
         On a staging site it goes where MAIL_REDIRECT_TO says, or Held is raised.
         """
-        route = self._server.staging.route(recipient, source)
-        if route is None:
+        routed = self._server.staging.route(email)
+        if routed is None:
             raise Held("MAIL_ALLOW_TO does not name the recipient")
-        recipient, source = route
+        if following is not None:
+            following = self._server.staging.route(following)
         reused = self._ready(guard)
         try:
-            return self._transmit(sender, recipient, source, guard)
+            return self._transmit(routed, following, guard)
         except smtplib.SMTPServerDisconnected as error:
             if not reused:
                 raise Deferred(str(error)) from error
@@ -90,16 +91,18 @@ class Transport:
         self.close()
         self._open(guard)
         try:
-            return self._transmit(sender, recipient, source, guard)
+            return self._transmit(routed, following, guard)
         except smtplib.SMTPServerDisconnected as error:
             raise Deferred(str(error)) from error
 
-    def _transmit(self, sender: str, recipient: str, source: bytes, guard: Callable[[], None]) -> Reply:
+    def _transmit(self, email: Envelope, following: Envelope | None, guard: Callable[[], None]) -> Reply:
         conversation = self._conversation
         assert conversation is not None  # noqa: S101 - _ready() and _open() see to it
         self._refusals += 1
+        if conversation.transmitted + 1 == self._server.max_emails:
+            following = None
         try:
-            reply = conversation.transmit(sender, recipient, source, guard=guard)
+            reply = conversation.transmit(email, following, guard=guard)
         except Unavailable as error:
             error.over_an_email = True
             raise

@@ -48,7 +48,7 @@ send = Conversation.send
 def send_and_die(self: Conversation, data: str | bytes) -> None:
     send(self, data)
     text = data if isinstance(data, str) else data.decode("latin-1")
-    die("dot" if text.endswith("\r\n.\r\n") else text[:4].strip().upper())
+    die("dot" if "\r\n.\r\n" in text else text[:4].strip().upper())
 
 
 Conversation.send = send_and_die  # type: ignore[method-assign]

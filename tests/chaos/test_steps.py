@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.servers import wait_until
+
 if TYPE_CHECKING:
     from tests.chaos.conftest import Stage
 
@@ -31,4 +33,17 @@ def test_a_worker_killed_at_a_step(stage: Stage, step: str, pipelining: bool, co
     stage.worker(lease=1)
     stage.wait_until_sent()
     assert sum(stage.copies().values()) == copies
+    stage.assert_copies_are_alike()
+
+
+@pytest.mark.parametrize(("step", "copies"), [("dot", 2), ("accepted", 2), ("settled", 1)])
+def test_a_worker_killed_with_the_next_envelope_on_the_wire(stage: Stage, step: str, copies: int) -> None:
+    """Only the first email can have a copy: of the second the server has heard the envelope, and never the message."""
+    stage.put(3)
+    victim = stage.worker(step, lease=1)
+    assert victim.popen.wait(15) == -9
+    wait_until(lambda: stage.smtp.commands.count("DATA") == 2, 5, "the envelope of the second email")
+    stage.worker(lease=1)
+    stage.wait_until_sent()
+    assert list(stage.copies().values()) == [copies, 1, 1]
     stage.assert_copies_are_alike()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
+from flasky.mail.conversation import Envelope
 from flasky.mail.errors import Deferred, Refused, Unavailable
 from flasky.mail.transport import Server, Transport
 from tests.smtpserver import (
@@ -42,7 +43,7 @@ def transport(smtp: SmtpServer) -> Iterator[Transport]:
 
 
 def send(transport: Transport, recipient: str = "b@example.com") -> Any:
-    return transport.transmit("a@example.com", recipient, MAIL)
+    return transport.transmit(Envelope("a@example.com", recipient, MAIL))
 
 
 def refuse_and_hang_up(text: str) -> Any:

@@ -83,6 +83,28 @@ def test_the_sweep_finds_what_no_bell_was_rung_for(running: Deliverer, smtp: Smt
     smtp.wait_for(1, 3)
 
 
+def test_what_comes_directly_after_an_email_needs_no_bell(
+    running: Deliverer, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliverer, "SWEEP_EVERY", 60.0)
+    monkeypatch.setattr(deliverer, "LINGER", 2.0)
+    time.sleep(0.3)
+    for count in range(1, 6):
+        put()
+        if count == 1:
+            running.ring()
+        smtp.wait_for(count, 1)
+
+
+def test_a_bell_job_ends_when_nothing_more_comes(running: Deliverer, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliverer, "LINGER", 0.3)
+    put()
+    begun = time.monotonic()
+    running.ring_and_wait(10)
+    assert 0.3 < time.monotonic() - begun < 5
+    assert statuses() == ["sent"]
+
+
 def test_the_thread_outlives_whatever_happens(
     threaded: Flask, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

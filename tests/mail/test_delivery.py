@@ -61,6 +61,23 @@ def test_a_full_batch_is_followed_by_the_next(smtp: SmtpServer, deliver: Read) -
     assert smtp.connections == 1
 
 
+def test_a_claim_reads_what_it_takes_and_sorts_no_backlog(put: Put) -> None:
+    for number in range(60):
+        put(f"{number}@example.com")
+    with db.engine.begin() as connection:
+        copies = "INSERT INTO mail_email (content_id, recipient, status, priority, send_at, due_since, tries, created_at) "
+        same = "content_id, recipient, status, priority, send_at, due_since, tries, created_at FROM mail_email"
+        for _ in range(6):
+            connection.execute(sa.text(f"{copies} SELECT {same}"))
+        connection.execute(sa.text("ANALYZE"))
+        query = outbox._due(connection, datetime.now(UTC)).limit(50).compile(connection, compile_kwargs={"literal_binds": True})
+        explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
+        plan = str(connection.exec_driver_sql(f"{explain} {query}").all())
+    assert "ix_mail_email_due" in plan
+    assert "sort" not in plan.lower()
+    assert "temp b-tree" not in plan.lower()
+
+
 def test_a_temporary_refusal_is_tried_again_later_with_the_same_bytes(
     smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, outcomes: Read, due: Read
 ) -> None:
@@ -131,6 +148,16 @@ def test_what_has_expired_is_not_sent_any_more(smtp: SmtpServer, put: Put, deliv
     deliver()
     assert statuses() == ["expired", "sent"]
     assert len(smtp.accepted) == 1
+
+
+def test_what_has_expired_is_not_announced_either(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
+    put("1@example.com")
+    put("2@example.com", expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    put("3@example.com")
+    deliver()
+    assert statuses() == ["sent", "expired", "sent"]
+    assert smtp.connections == 1
+    assert not any("2@example.com" in line for line in smtp.commands)
 
 
 def test_a_server_that_is_away_costs_no_email_a_try(

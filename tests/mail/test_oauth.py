@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from flasky.mail.conversation import Envelope
 from flasky.mail.errors import Unavailable
 from flasky.mail.oauth import OAuth
 from flasky.mail.transport import Server, Transport
@@ -90,7 +91,7 @@ def transport(endpoint: Endpoint, smtp: SmtpServer) -> Iterator[Transport]:
 
 
 def send(transport: Transport) -> None:
-    transport.transmit("a@example.com", "b@example.com", MAIL)
+    transport.transmit(Envelope("a@example.com", "b@example.com", MAIL))
 
 
 def test_a_token_is_fetched_once_and_kept(transport: Transport, endpoint: Endpoint, smtp: SmtpServer) -> None:

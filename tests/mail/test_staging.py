@@ -8,6 +8,7 @@ import pytest
 
 from flasky.extensions import db, mail
 from flasky.mail import Message, Refused, enqueue, operate
+from flasky.mail.conversation import Envelope
 from flasky.mail.staging import Staging
 
 if TYPE_CHECKING:
@@ -36,11 +37,12 @@ def message(recipient: str) -> Message:
     ],
 )
 def test_the_list_names_addresses_and_domains(entry: str, recipient: str, allowed: bool) -> None:
-    assert (Staging((entry,)).route(recipient, b"") is not None) == allowed
+    assert (Staging((entry,)).route(Envelope("a@example.com", recipient, b"")) is not None) == allowed
 
 
 def test_without_a_list_everybody_gets_mail() -> None:
-    assert Staging().route("anyone@example.com", b"x") == ("anyone@example.com", b"x")
+    email = Envelope("a@example.com", "anyone@example.com", b"x")
+    assert Staging().route(email) is email
 
 
 def test_other_mail_is_held_and_goes_out_once_it_is_allowed(make_app: Callable[..., Flask], smtp: SmtpServer) -> None:
