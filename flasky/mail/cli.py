@@ -13,11 +13,14 @@ from flask import current_app
 from flask.cli import AppGroup
 
 from flasky.mail.address import parse
-from flasky.mail.compose import compose
+from flasky.mail.compose import Draft, compose
+from flasky.mail.console import store
 from flasky.mail.enqueue import enqueue
 from flasky.mail.errors import MailError
-from flasky.mail.models import Email, Health, Status
+from flasky.mail.models import Email, Health, Priority, Status
 from flasky.mail.operate import NotPossible, cancel, purge, retry, retry_all
+from flasky.mail.sending import Sending, default_key
+from flasky.mail.sheet import Sheet, seekable
 from flasky.mail.story import timeline
 
 # What fits a BIGINT.
@@ -26,6 +29,8 @@ LARGEST_ID = 2**63 - 1
 UNDEFINED_TABLE = "42P01"
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from sqlalchemy.orm import Session
 
 
@@ -43,6 +48,19 @@ class Age(click.ParamType):  # type: ignore[type-arg] # generic only for mypy
             self.fail(f"{value!r}: say how long, as 30d, 12h or 45m", param, ctx)
         unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[found.group(2)[0]]
         return timedelta(**{unit: int(found.group(1))})
+
+
+class Moment(click.ParamType):  # type: ignore[type-arg] # generic only for mypy
+    """A date and time such as 2026-12-24T08:00, or with a zone: 2026-12-24T08:00+01:00."""
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the aware datetime; without a zone, it is this machine's time."""
+        try:
+            return datetime.fromisoformat(value).astimezone()
+        except (ValueError, OverflowError, OSError):
+            self.fail(f"{value!r}: say when, as 2026-12-24T08:00 or 2026-12-24T08:00+01:00", param, ctx)
 
 
 class MailGroup(AppGroup):
@@ -93,6 +111,29 @@ def send_command(to: str, template: str, subject: str, context: dict[str, str]) 
     click.echo(f"email {emails[0].id} is in the outbox")
 
 
+@mail_cli.command("send-many")
+@click.argument("template")
+@click.argument("recipients", type=click.File("rb"))
+@click.option("-s", "--subject", required=True, help="Subject, with variables: 'Hello {{ name }}'. The prefix is put before it.")
+@click.option("--key", help="Name of the sending, within which nobody gets it twice.  [default: from TEMPLATE and subject]")
+@click.option("--priority", type=click.Choice([one.name.lower() for one in Priority]), default="bulk", show_default=True)
+@click.option("--send-at", type=Moment(), help="When it goes out: 2026-12-24T08:00, in this machine's time where no zone is given.")
+@click.option("--dry-run", is_flag=True, help="Make every email, store none, and show the first.")
+def send_many_command(template: str, recipients: BinaryIO, subject: str, key: str | None, **options: Any) -> None:
+    """Put one personal email from TEMPLATE for each line of RECIPIENTS into the outbox.
+
+    RECIPIENTS is a CSV file in UTF-8, or - for standard input. Its first line names the columns; email is the address, and each
+    column is a variable in the template and in the subject. The same command again sends nobody a second copy: after an
+    interruption it goes on, and of a longer file it sends what is new.
+    """
+    options["priority"] = Priority[options["priority"].upper()]
+    draft = Draft(subject, template)
+    name = default_key(template, subject) if key is None else key
+    sending = Sending(_engine(), draft, name, **options)
+    with seekable(recipients) as file:
+        store(sending, Sheet(file), _mail())
+
+
 @mail_cli.command("list")
 @click.option("--status", type=click.Choice([status.value for status in Status]), help="Only emails in this state.")
 @click.option("-n", "--number", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many, newest first.")
@@ -136,7 +177,7 @@ def why_command(address: str, number: int) -> None:
 @mail_cli.command("deliver")
 def deliver_command() -> None:
     """Send what is due now, in the foreground."""
-    mail = current_app.extensions["mail"]
+    mail = _mail()
     # The operator who asks does not want to hear that the server is left alone for another minute.
     mail.forget_health()
     count = mail.deliver()
@@ -184,7 +225,7 @@ def retry_command(email_id: int | None, status: str | None) -> None:
         retry(_engine(), email_id or 0)
     click.echo(f"{count} emails go out again" if count != 1 else "1 email goes out again")
     if count:
-        current_app.extensions["mail"].ring()
+        _mail().ring()
 
 
 @mail_cli.command("purge")
@@ -194,8 +235,12 @@ def purge_command(older_than: timedelta) -> None:
     click.echo(f"{sum(purge(_engine(), older_than))} emails removed")
 
 
+def _mail() -> Any:
+    return current_app.extensions["mail"]
+
+
 def _engine() -> sa.Engine:
-    engine: sa.Engine = current_app.extensions["mail"].engine
+    engine: sa.Engine = _mail().engine
     return engine
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -12,9 +13,10 @@ from jinja2 import StrictUndefined, TemplateError, TemplateNotFound, TemplateSyn
 
 from flasky.mail.address import parse
 from flasky.mail.errors import InvalidMessage
+from flasky.mail.header import reject_controls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from jinja2 import Environment
 
@@ -34,27 +36,70 @@ def compose(to: type_of_address, subject: str, template: str, /, **context: Any)
     if not isinstance(subject, str):
         message = f"the subject is {type(subject).__name__}, not a string"
         raise InvalidMessage(message)
-    app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
-    mail = app.extensions["mail"]
-    app.update_template_context(context)
-    text, html = (_render(mail.templates, f"{template}.{half}", context) for half in ("txt", "html"))
+    current_app.update_template_context(context)
+    return _fill(to, subject, template, context)
+
+
+class Draft:
+    """A mail that is personal for each who gets it, its subject too: compiled once, for as many as there are.
+
+    *subject* is a Jinja template in the environment of mail templates. Raises InvalidMessage where it is broken, or a half of
+    the pair is missing or broken.
+    """
+
+    def __init__(self, subject: str, template: str) -> None:
+        reject_controls(subject, "the subject")
+        templates = current_app.extensions["mail"].templates
+        with _explained("the subject"):
+            # A header is no HTML: nothing in it is escaped.
+            self._subject = templates.overlay(autoescape=False).from_string(subject)
+        self._template = template
+        for name in _halves(template):
+            with _explained(f"the template {name}"):
+                templates.get_template(name)
+
+    def compose(self, to: type_of_address, values: dict[str, Any]) -> Message:
+        """Render it with *values* into a message to *to*; raise InvalidMessage as ``compose`` does."""
+        parse(to, "recipient")
+        context = dict(values)
+        current_app.update_template_context(context)
+        with _explained("the subject"):
+            subject = self._subject.render(context)
+        return _fill(to, subject, self._template, context)
+
+
+def _halves(template: str) -> tuple[str, str]:
+    return f"{template}.txt", f"{template}.html"
+
+
+def _fill(to: type_of_address, subject: str, template: str, context: dict[str, Any]) -> Message:
+    mail = current_app.extensions["mail"]
+    text, html = (_render(mail.templates, name, context) for name in _halves(template))
     return Message(mail.subject_prefix + subject, [to], text, html, sender=mail.sender)
 
 
 def _render(templates: Environment, name: str, context: dict[str, Any]) -> str:
-    try:
+    with _explained(f"the template {name}"):
         return templates.get_template(name).render(context)
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Say in one sentence what is wrong with a template; *what* is its name for the reader."""
+    try:
+        yield
     except TemplateNotFound as error:
         message = f"the template {error.name} is missing: a mail needs both halves, .txt and .html"
         raise InvalidMessage(message) from error
     except TemplateSyntaxError as error:
-        message = f"the template {error.name or name} is broken in line {error.lineno}: {error.message}"
+        where = f"the template {error.name}" if error.name else what
+        message = f"{where} is broken in line {error.lineno}: {error.message}"
         raise InvalidMessage(message) from error
     except UndefinedError as error:
-        message = f"the template {name} asks for something that was not given: {error.message}"
+        message = f"{what} asks for something that was not given: {error.message}"
         raise InvalidMessage(message) from error
     except BROKEN as error:
-        message = f"the template {name} cannot be rendered: {type(error).__name__}: {error}"
+        message = f"{what} cannot be rendered: {type(error).__name__}: {error}"
         raise InvalidMessage(message) from error
 
 

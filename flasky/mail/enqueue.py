@@ -52,12 +52,7 @@ def enqueue(
     Raises InvalidMessage, and stores nothing, where the message could never be sent.
     """
     wire = write(message)
-    fields = {
-        "priority": _priority(priority),
-        "send_at": _moment(send_at, "send_at") or datetime.now(UTC),
-        "expires_at": _moment(expires_at, "expires_at"),
-        "key": _key(key),
-    }
+    fields = envelope_values(send_at=send_at, expires_at=expires_at, priority=priority, key=key)
     session: Session = current_app.extensions["sqlalchemy"].session()
     joins = is_in_progress(session)
     if joins and key:
@@ -77,6 +72,30 @@ def enqueue(
         else:
             there |= new
     return [there[one.envelope] for one in wire.recipients]
+
+
+def envelope_values(*, send_at: datetime | None, expires_at: datetime | None, priority: int, key: str | None) -> dict[str, Any]:
+    """Return the columns of ``Email`` that are the same for every recipient; raise InvalidMessage for a value that cannot be."""
+    now = datetime.now(UTC)
+    return {
+        "priority": _priority(priority),
+        "send_at": _moment(send_at, "send_at") or now,
+        "expires_at": _moment(expires_at, "expires_at"),
+        "key": _key(key),
+        "created_at": now,
+    }
+
+
+def content_values(wire: Wire, *, secret: bool = False) -> dict[str, Any]:
+    """Return the columns of ``Content`` for a written message."""
+    return {
+        "message_id": wire.message_id,
+        "sender": wire.sender.envelope,
+        "subject": wire.subject,
+        "source": wire.source,
+        "size": len(wire.source),
+        "secret": secret,
+    }
 
 
 def _priority(value: int) -> int:
@@ -114,17 +133,8 @@ def _existing(session: Session, key: str | None, wire: Wire) -> dict[str, Email]
 
 
 def _make(wire: Wire, recipients: list[str], fields: dict[str, Any], *, secret: bool) -> dict[str, Email]:
-    now = datetime.now(UTC)
-    content = Content(
-        message_id=wire.message_id,
-        sender=wire.sender.envelope,
-        subject=wire.subject,
-        source=wire.source,
-        size=len(wire.source),
-        secret=secret,
-        created_at=now,
-    )
-    return {recipient: Email(content=content, recipient=recipient, created_at=now, **fields) for recipient in recipients}
+    content = Content(**content_values(wire, secret=secret), created_at=fields["created_at"])
+    return {recipient: Email(content=content, recipient=recipient, **fields) for recipient in recipients}
 
 
 def _store(session: Session, new: list[Email], message: Message, *, joins: bool) -> None:
