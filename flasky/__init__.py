@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Flask
 
-from flasky import admin, auth, errors, headers, limiting, mailbox, main, shell
+from flasky import admin, auth, errors, headers, limiting, mailbox, main, migrating, shell
 from flasky.config import ROOT, Settings
-from flasky.extensions import bootstrap, csrf, db, login, mail, migrate
+from flasky.extensions import bootstrap, csrf, db, login, mail
 from flasky.sqlite import configure_sqlite
 
 
@@ -20,10 +20,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.from_mapping(settings.as_config(app.instance_path))
     db.init_app(app)
     configure_sqlite(app, db)
-    migrate.init_app(app, db, directory=str(ROOT / "migrations"))
     mail.init_app(app)
     for extension in (bootstrap, csrf, login):
         extension.init_app(app)
-    for part in (headers, errors, limiting, main, auth, admin, mailbox, shell):
+    for part in (migrating, headers, errors, limiting, main, auth, admin, mailbox, shell):
         part.init_app(app)
     return app

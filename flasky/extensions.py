@@ -6,7 +6,6 @@ from flask_bootstrap import Bootstrap5
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_login import LoginManager
-from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
 from sqlalchemy import MetaData
@@ -30,8 +29,6 @@ class Base(DeclarativeBase):
 
 
 db = SQLAlchemy(model_class=Base)
-# SQLite changes a table only by copying it: batch mode.
-migrate = Migrate(render_as_batch=True)
 mail = Mail()
 bootstrap = Bootstrap5()
 csrf = CSRFProtect()

@@ -122,10 +122,13 @@ class Delivery:
             batch = self._outbox.claim(limit)
             if batch is None:
                 break
-            if len(batch.open) == limit:
+            claimed = len(batch.open)
+            if claimed == limit:
                 self._on_backlog()
             settled, goes_on = self._deliver(batch, end)
             count += settled
+            # That was all; what has come meanwhile, the next pass claims together.
+            goes_on = goes_on and (claimed == limit or settled < claimed)
         return count
 
     def _recover(self) -> None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from flask import current_app
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, make_transient_to_detached
 
 from flasky.mail.compose import compose
 from flasky.mail.errors import InvalidMessage
 from flasky.mail.mime import write
-from flasky.mail.models import KEY_LENGTH, Content, Email, Priority
+from flasky.mail.models import KEY_LENGTH, Content, Email, Priority, Status
 from flasky.mail.transaction import is_in_progress, join
 
 if TYPE_CHECKING:
@@ -77,9 +77,13 @@ def enqueue(
 def envelope_values(*, send_at: datetime | None, expires_at: datetime | None, priority: int, key: str | None) -> dict[str, Any]:
     """Return the columns of ``Email`` that are the same for every recipient; raise InvalidMessage for a value that cannot be."""
     now = datetime.now(UTC)
+    first = _moment(send_at, "send_at") or now
     return {
+        "status": Status.QUEUED.value,
+        "tries": 0,
         "priority": _priority(priority),
-        "send_at": _moment(send_at, "send_at") or now,
+        "send_at": first,
+        "due_since": first,
         "expires_at": _moment(expires_at, "expires_at"),
         "key": _key(key),
         "created_at": now,
@@ -147,7 +151,8 @@ def _store(session: Session, new: list[Email], message: Message, *, joins: bool)
     # Committing what was only read would make every object of the caller's load again.
     expires, session.expire_on_commit = session.expire_on_commit, False
     try:
-        session.add_all(new)
+        connection = session.connection(bind_arguments={"mapper": sa.inspect(Email)})
+        current_app.extensions["mail"].insertion.execute(connection, new)
         join(session, new, message)
         session.commit()
     except BaseException:
@@ -155,3 +160,6 @@ def _store(session: Session, new: list[Email], message: Message, *, joins: bool)
         raise
     finally:
         session.expire_on_commit = expires
+    for one in (new[0].content, *new):
+        make_transient_to_detached(one)
+    session.add_all(new)

@@ -23,6 +23,7 @@ from flasky.mail.deliverer import Deliverer
 from flasky.mail.delivery import Delivery
 from flasky.mail.dispatch import BELL_TIMEOUT, InlineBell, RqBell, ThreadBell, Worker, connect
 from flasky.mail.errors import Deferred, Refused, TransmissionError, Unavailable
+from flasky.mail.insertion import Insertion
 from flasky.mail.lanes import Lanes
 from flasky.mail.mime import write
 from flasky.mail.models import copy_tables
@@ -118,6 +119,11 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
         """Return the engine of the site's database."""
         engine: Engine = self.app.extensions["sqlalchemy"].engine
         return engine
+
+    @cached_property
+    def insertion(self) -> Insertion:
+        """Return the statements that enqueue in this app's database."""
+        return Insertion(self.engine.dialect)
 
     @cached_property
     def templates(self) -> Environment:

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from flasky.mail.models import Status, contents, emails, health
+from flasky.mail.locking import take_write_lock
+from flasky.mail.models import Status, UTCDateTime, contents, emails, health
+from flasky.mail.prepared import translated
 from flasky.mail.settlement import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.engine import Connection, Dialect, Engine
 
     from flasky.mail.errors import Unavailable
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 LEASE = timedelta(seconds=60)
 BATCH = 50
 # A larger message is read when its turn comes, so that a batch of attachments cannot fill the memory.
-LARGE = 200_000
+LARGE, LARGEST = 200_000, 2**31 - 1
 
 # What RFC 5321, 4.5.4.1 asks of a sender is four to five days; nobody reads a password reset after three.
 RETRY_FOR = timedelta(days=3)
@@ -151,23 +153,23 @@ class Outbox:
         self._retry_for = retry_for
         self._connection: Connection | None = None
         self._server_was_away = False
+        # Made once: making a statement costs as much as executing it.
+        self._due = _due(engine.dialect)
+        self._claim = _claim(self._due, engine.dialect)
         self._settlement = Settlement(engine.dialect)
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
-        """Have the connection; one that fails is given up, and what the driver says becomes SQLAlchemy's error."""
+        """Have the connection; one that fails is given up."""
         if self._connection is None:
             self._connection = self._engine.connect()
-        driver: Any = self._engine.dialect.dbapi
         try:
-            yield self._connection
+            with translated(self._engine.dialect):
+                yield self._connection
         except sa.exc.DBAPIError:
-            self.close()
-            raise
-        except driver.Error as error:
             self._connection.invalidate()
             self.close()
-            raise sa.exc.DBAPIError.instance("settle", None, error, driver.Error, hide_parameters=True) from error
+            raise
 
     @contextmanager
     def _begin(self) -> Iterator[Connection]:
@@ -194,31 +196,23 @@ class Outbox:
         """Lease up to *limit* emails that are due, urgent and old ones first; None where nothing is due."""
         begun, token = uptime(), secrets.token_hex(16)
         with self._begin() as connection:
+            self._settlement.hurry(connection)
+            take_write_lock(connection)
             now = database_now(connection)
-            due = _due(connection, now).limit(limit).with_for_update(skip_locked=True)
-            # PostgreSQL may run a plain subquery again and take more than the limit; SQLite's driver runs a
-            # statement that begins with WITH outside the transaction.
-            ids = sa.select(due.cte("due").c.id) if connection.dialect.name == "postgresql" else due
-            rows = connection.execute(
-                sa.update(emails)
-                .where(emails.c.id.in_(ids))
-                .values(status=Status.SENDING.value, lease=token, lease_until=now + LEASE)
-                .returning(*(emails.c[name] for name in Claimed.__slots__))
-            )
-            claimed = [Claimed(*row) for row in rows]
+            values = {"now": now, "limit": limit, "token": token, "until": now + LEASE}
+            claimed = [Claimed(*row) for row in connection.execute(self._claim, values)]
             if not claimed:
                 return None
-            letters = self._letters(connection, {one.content_id for one in claimed}, contents.c.size <= LARGE)
+            letters = self._letters(connection, {one.content_id for one in claimed})
         return Batch(token, claimed, letters, begun, now)
 
     def has_due(self) -> bool:
         """Return whether anything is due."""
         with self._begin() as connection:
-            return connection.scalar(_due(connection, database_now(connection)).limit(1)) is not None
+            return connection.scalar(self._due, {"now": database_now(connection), "limit": 1}) is not None
 
-    def _letters(self, connection: Connection, ids: Iterable[int], *where: Any) -> dict[int, Letter]:
-        columns = contents.c.id, contents.c.sender, contents.c.source, contents.c.secret
-        rows = connection.execute(sa.select(*columns).where(contents.c.id.in_(list(ids)), *where))
+    def _letters(self, connection: Connection, ids: Iterable[int], largest: int = LARGE) -> dict[int, Letter]:
+        rows = connection.execute(LETTERS, {"ids": list(ids), "largest": largest})
         return {row.id: Letter(row.sender, row.source, row.secret) for row in rows}
 
     def letter(self, batch: Batch, email: Claimed) -> Letter:
@@ -226,7 +220,7 @@ class Outbox:
         if email.content_id in batch.letters:
             return batch.letters[email.content_id]
         with self._begin() as connection:
-            return self._letters(connection, [email.content_id])[email.content_id]
+            return self._letters(connection, [email.content_id], LARGEST)[email.content_id]
 
     # The lease
 
@@ -384,13 +378,30 @@ class Outbox:
             return bool(connection.execute(sa.delete(health)).rowcount)
 
 
-def _due(connection: Connection, now: datetime) -> sa.Select[int]:
+def _due(dialect: Dialect) -> sa.Select[int]:
     # The status is written into the statement: only then does the database know that the partial index serves.
     queued: sa.ColumnElement[bool] = emails.c.status == sa.literal(Status.QUEUED.value, literal_execute=True)
-    if connection.dialect.name == "sqlite":
+    if dialect.name == "sqlite":
         # Otherwise it takes the index by status, and sorts the whole backlog for each claim.
         queued = sa.func.likely(queued)
-    return sa.select(emails.c.id).where(queued, emails.c.send_at <= now).order_by(emails.c.priority, emails.c.send_at, emails.c.id)
+    now, limit = sa.bindparam("now", type_=UTCDateTime), sa.bindparam("limit", type_=sa.Integer)
+    order = emails.c.priority, emails.c.send_at, emails.c.id
+    return sa.select(emails.c.id).where(queued, emails.c.send_at <= now).order_by(*order).limit(limit)
+
+
+def _claim(due: sa.Select[int], dialect: Dialect) -> sa.UpdateBase:
+    due = due.with_for_update(skip_locked=True)
+    # PostgreSQL may run a plain subquery again and take more than the limit; SQLite's driver runs a statement that
+    # begins with WITH outside the transaction.
+    ids = sa.select(due.cte("due").c.id) if dialect.name == "postgresql" else due
+    lease: dict[str, Any] = {"lease": sa.bindparam("token"), "lease_until": sa.bindparam("until")}
+    columns = (emails.c[name] for name in Claimed.__slots__)
+    return sa.update(emails).where(emails.c.id.in_(ids)).values(status=Status.SENDING.value, **lease).returning(*columns)
+
+
+LETTERS = sa.select(contents.c.id, contents.c.sender, contents.c.source, contents.c.secret).where(
+    contents.c.id.in_(sa.bindparam("ids", expanding=True)), contents.c.size <= sa.bindparam("largest")
+)
 
 
 def erase_secrets(connection: Connection, content_id: int) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+import sqlalchemy as sa
 
-    import sqlalchemy as sa
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     from sqlalchemy.engine import Dialect
 
 
@@ -30,3 +32,19 @@ class Prepared:
         cursor.execute(self._sql, row if self._order is None else [row[name] for name in self._order])
         changed: int = cursor.rowcount
         return changed
+
+    def insert(self, cursor: Any, values: Mapping[str, Any]) -> int:
+        """Execute an INSERT that returns the number of its row, and return that."""
+        self.execute(cursor, values)
+        number: int = cursor.fetchone()[0]
+        return number
+
+
+@contextmanager
+def translated(dialect: Dialect) -> Iterator[None]:
+    """Turn what the driver raises into SQLAlchemy's errors, as Core does."""
+    driver: Any = dialect.dbapi
+    try:
+        yield
+    except driver.Error as error:
+        raise sa.exc.DBAPIError.instance("a prepared statement", None, error, driver.Error, hide_parameters=True) from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from flasky.mail.locking import take_write_lock
 from flasky.mail.models import attempts, emails
 from flasky.mail.prepared import Prepared
 
@@ -59,6 +60,7 @@ class Settlement:
         is_synced = time.monotonic() - self._synced_at >= UNSYNCED
         if self._is_sqlite:
             _synchronize(connection, fully=is_synced)
+        take_write_lock(connection)
         changed = self.execute(connection, settled, attempt)
         connection.connection.commit()
         if is_synced:
@@ -73,6 +75,11 @@ class Settlement:
         if attempt is not None:
             self._note.execute(cursor, attempt)
         return bool(changed)
+
+    def hurry(self, connection: Connection) -> None:
+        """Let what follows on *connection* not wait for the disk: a claim that is lost costs nothing."""
+        if self._is_sqlite:
+            _synchronize(connection, fully=False)
 
     def rest(self, connection: Connection) -> None:
         """Have everything on the disk, and leave *connection* to others as it was."""

@@ -92,6 +92,10 @@ def is_in_progress(session: Session) -> bool:
     That is objects added, changed or deleted, an explicit ``begin()``, a savepoint, or a statement that was executed
     in this transaction and was no plain SELECT, by whichever way it went.
     """
+    # An email that has joined says so at once: session.new is made anew at each look, which would grow with the square.
+    joined: Joined | None = session.info.get(KEY)
+    if joined is not None and joined.entries:
+        return True
     if session.new or session.deleted or any(session.is_modified(one) for one in session.dirty):
         return True
     transaction = session.get_transaction()

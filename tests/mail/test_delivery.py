@@ -69,8 +69,10 @@ def test_a_claim_reads_what_it_takes_and_sorts_no_backlog(put: Put) -> None:
         same = "content_id, recipient, status, priority, send_at, due_since, tries, created_at FROM mail_email"
         for _ in range(6):
             connection.execute(sa.text(f"{copies} SELECT {same}"))
-        connection.execute(sa.text("ANALYZE"))
-        query = outbox._due(connection, datetime.now(UTC)).limit(50).compile(connection, compile_kwargs={"literal_binds": True})
+        if connection.dialect.name == "postgresql":  # which does so by itself, in time
+            connection.execute(sa.text("ANALYZE"))
+        due = outbox._due(connection.dialect).params(now=datetime.now(UTC), limit=50)
+        query = due.compile(connection, compile_kwargs={"literal_binds": True})
         explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
         plan = str(connection.exec_driver_sql(f"{explain} {query}").all())
     assert "ix_mail_email_due" in plan
