@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
 from flask import Flask
 
 from flasky.config import ROOT
 from flasky.extensions import db
 
 
-class _Late:
-    """Stands for Flask-Migrate's settings until somebody asks for one of them."""
+class _LateSettings:
+    """Stand for Flask-Migrate's settings until somebody asks for one of them."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
@@ -24,6 +25,19 @@ class _Late:
         return getattr(self._app.extensions["migrate"], name)
 
 
+class _LateCommand(click.Command):
+    """Stand for Flask-Migrate's command until it is called."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        from flask_migrate.cli import db as command  # noqa: PLC0415
+
+        context: click.Context = command.make_context(info_name, args, parent, **extra)
+        return context
+
+
 def init_app(app: Flask) -> None:
-    """Have ``flask db`` find its settings; the command itself is one of Flask-Migrate's entry points."""
-    app.extensions["migrate"] = _Late(app)
+    """Add ``flask db ...``."""
+    app.extensions["migrate"] = _LateSettings(app)
+    app.cli.add_command(_LateCommand("db", help="Perform database migrations."))

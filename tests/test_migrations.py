@@ -18,9 +18,11 @@ from tests.conftest import KEY
 from tests.visiting import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from flask import Flask
+
+    from tests.servers import Site
 
 
 @pytest.fixture
@@ -96,3 +98,11 @@ def test_sqlite_is_set_up_for_readers_beside_a_writer(app: Flask) -> None:
         for name in ("journal_mode", "busy_timeout", "foreign_keys", "synchronous")
     }
     assert asked == {"journal_mode": "wal", "busy_timeout": 15_000, "foreign_keys": 1, "synchronous": 2}
+
+
+def test_the_command_is_there_and_nobody_else_loads_alembic(site: Callable[..., Site]) -> None:
+    house = site()
+    assert "upgrade" in house.run("flask", "db", "--help")
+    assert "0001" in house.run("flask", "db", "heads")
+    loaded = house.run("python", "-c", "import sys, wsgi; print('alembic' in sys.modules, 'db' in wsgi.app.cli.commands)")
+    assert loaded.split() == ["False", "True"]

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 
 # A killed worker's rows go out again when its lease has run out and the next sweep has come: well within 90 s.
 LEASE = timedelta(seconds=60)
-BATCH = 50
-# A larger message is read when its turn comes, so that a batch of attachments cannot fill the memory.
-LARGE, LARGEST = 200_000, 2**31 - 1
+# What a claim costs is shared by so many; a batch that would take longer than a second is cut to what does not.
+BATCH = 200
+# A larger message is read when its turn comes, so that a batch of attachments cannot fill the memory: 10 MB at most.
+LARGE, LARGEST = 50_000, 2**31 - 1
 
 # What RFC 5321, 4.5.4.1 asks of a sender is four to five days; nobody reads a password reset after three.
 RETRY_FOR = timedelta(days=3)
