@@ -3,16 +3,18 @@ PYTHON ?= python3
 
 RUN := .venv
 TEST := .venv-test
+BENCH := .venv-bench
 # Errors alone: all else that pip has to say is decided by the pinned versions. Compiling every file would take longer
 # than the tests need.
 PIP := pip install --quiet --quiet --disable-pip-version-check --root-user-action=ignore --no-compile
 
-.PHONY: help run test chaos check lint format types contracts clean
+.PHONY: help run test chaos bench check lint format types contracts clean
 
 help:
 	@echo "make run     start the site, the worker, Redis and a mailbox (PORT=5050 for another port)"
 	@echo "make test    run all tests (ARGS=... goes to pytest)"
 	@echo "make chaos   kill workers, servers and connections, at length"
+	@echo "make bench   measure Flasky beside its peers (ONLY=drain for one part; docs/benchmarks.md is written)"
 	@echo "make check   lint, format, types, import contracts, tests"
 	@echo "make format  put the code into shape"
 	@echo "make clean   remove what these have made, but not your data"
@@ -24,6 +26,9 @@ $(RUN)/ready: requirements.txt requirements-dev.txt requirements-redis.txt
 
 $(TEST)/ready: requirements.txt requirements-dev.txt requirements-redis.txt requirements-test.txt
 	$(call set_up,$(TEST),requirements-test.txt)
+
+$(BENCH)/ready: requirements.txt requirements-dev.txt requirements-redis.txt requirements-test.txt bench/requirements.txt
+	$(call set_up,$(BENCH),bench/requirements.txt)
 
 define set_up
 @$(PYTHON) -c 'import sys; sys.exit("Flasky needs Python 3.11 or newer; choose one: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
@@ -51,6 +56,13 @@ chaos: $(TEST)/ready
 
 check: lint types contracts test
 
+# Measuring
+
+bench: $(BENCH)/ready
+	@$(BENCH)/bin/python -m bench $(ONLY) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+# Checking
+
 lint: $(TEST)/ready
 	$(TEST)/bin/ruff check --quiet .
 	$(TEST)/bin/ruff format --check --quiet .
@@ -66,4 +78,4 @@ contracts: $(TEST)/ready
 	$(TEST)/bin/lint-imports
 
 clean:
-	rm -rf $(RUN) $(TEST) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf $(RUN) $(TEST) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

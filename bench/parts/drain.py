@@ -1,0 +1,104 @@
+"""How fast a backlog goes out: 5,000 stored emails and one worker, beside everything else that sends mail from Python."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bench import contender as of
+from bench.catch import POSTFIX_SINK
+from bench.entry import Entry
+from bench.samples import take_turns
+from bench.section import Section
+from bench.table import Table, times
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.lab import Lab
+    from bench.samples import Samples
+
+MAILS, ON_POSTGRES = 5000, 3000
+# Two workers do not start in the same moment: with so many, that is a small part of the time.
+FOR_TWO, FOR_TWO_ON_POSTGRES = 12000, 6000
+# Who else runs, with how many mails, so that a round takes a second or two, and how many times faster Flasky has to be.
+FIELD = (
+    (of.BARE, 3000, 1.0),
+    (of.POST_OFFICE, 1000, 3.0),
+    (of.MAILER, 300, None),
+    (of.CELERY, 400, 6.0),
+    (of.DRAMATIQ, 500, 4.0),
+    (of.HUEY, 500, 4.0),
+    (of.RQ_SIMPLE, 150, 18.0),
+    (of.RQ_FORKING, 60, 60.0),
+    (of.TUTORIAL, 4, 1000.0),
+    (of.THREADS, 300, None),
+    (of.IN_REQUEST, 300, None),
+)
+POSTGRES = ", PostgreSQL"
+TWO = ", two workers"
+FLASKY, POST_OFFICE = of.FLASKY.name, of.POST_OFFICE.name
+
+
+def run(lab: Lab, rounds: int) -> Section:
+    """Let all of them drain their backlogs in turns."""
+    flasky = Entry(lab, of.FLASKY, "flasky", MAILS)
+    postgres = Entry(lab, replace(of.FLASKY, store="postgresql"), "flasky_postgres", ON_POSTGRES)
+    two = Entry(lab, of.FLASKY, "flasky_two", FOR_TWO)
+    two_on_postgres = Entry(lab, replace(of.FLASKY, store="postgresql"), "flasky_postgres_two", FOR_TWO_ON_POSTGRES)
+    post_office = Entry(lab, replace(of.POST_OFFICE, store="postgresql"), "post_office_postgres", 1000)
+    runs: dict[str, Callable[[], float]] = {
+        FLASKY: flasky.drain,
+        FLASKY + TWO: partial(two.drain, 2),
+        FLASKY + POSTGRES: postgres.drain,
+        POST_OFFICE + POSTGRES: post_office.drain,
+        FLASKY + POSTGRES + TWO: partial(two_on_postgres.drain, 2),
+    }
+    for number, (contender, mails, _) in enumerate(FIELD):
+        runs[contender.name] = Entry(lab, contender, f"field{number}", mails).drain
+    samples = take_turns(runs, rounds, "mails/s")
+    return Section(
+        name="drain",
+        title="Draining a backlog",
+        tables=[_field(samples), _databases(samples)],
+        sentences=[_setting(), _noise()],
+        bars={name: one for name, one in samples.items() if TWO not in name},
+    )
+
+
+def _field(samples: dict[str, Samples]) -> Table:
+    table = Table("One worker; the backlog is in SQLite or in Redis, as each contender has it", "mails/s", "Flasky is")
+    table.add(FLASKY, samples[FLASKY])
+    for contender, _, least in FIELD:
+        its = samples[contender.name]
+        target = times(least=least) if least else None
+        table.add(contender.name, its, samples[FLASKY].median / its.median, target)
+    return table
+
+
+def _databases(samples: dict[str, Samples]) -> Table:
+    table = Table("PostgreSQL, and two workers", "mails/s", "times the other")
+    other, target = samples[POST_OFFICE + POSTGRES], times(least=1.6)
+    table.add(POST_OFFICE + POSTGRES, other)
+    table.add(FLASKY + POSTGRES, samples[FLASKY + POSTGRES], samples[FLASKY + POSTGRES].median / other.median, times(least=1.5))
+    for name in (FLASKY, FLASKY + POSTGRES):
+        table.add(name + TWO, samples[name + TWO], samples[name + TWO].median / samples[name].median, target)
+    return table
+
+
+def _setting() -> str:
+    sink = "Postfix' smtp-sink" if POSTFIX_SINK else "the bench's own sink, as there is no smtp-sink here,"
+    return (
+        f"Flasky sent {MAILS:,} mails to {sink} in each round, the others as many as take a second or two. A "
+        "rate is counted from the first arrival to the last, so that nobody's start is in it. Jobs and rows hold finished text and "
+        "HTML for all but Flasky, which stores the finished message. Two workers have more to send, because they do not start "
+        "in the same moment, and are compared with one."
+    )
+
+
+def _noise() -> str:
+    return (
+        "SQLite and PostgreSQL commit to a real disk, whose pace is the noisiest part of these figures; on a small machine two "
+        "workers share what the sink and the database leave."
+    )
