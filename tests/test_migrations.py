@@ -100,9 +100,45 @@ def test_sqlite_is_set_up_for_readers_beside_a_writer(app: Flask) -> None:
     assert asked == {"journal_mode": "wal", "busy_timeout": 15_000, "foreign_keys": 1, "synchronous": 2}
 
 
+def test_a_change_of_the_tables_loses_no_row_and_no_index(app: Flask) -> None:
+    flask_migrate.upgrade(revision="0001")
+    now = "2026-11-25 12:00:00"
+    with db.engine.begin() as connection:
+        for statement in (
+            (
+                "INSERT INTO mail_content (id, message_id, sender, subject, source, size, secret, created_at) "
+                f"VALUES (1, '<1@a>', 'a@a', 's', 'x', 1, false, '{now}')"
+            ),
+            (
+                "INSERT INTO mail_email (id, content_id, recipient, status, priority, send_at, due_since, tries, created_at, key) "
+                f"VALUES (1, 1, 'b@b', 'sent', 10, '{now}', '{now}', 1, '{now}', 'k')"
+            ),
+            (
+                "INSERT INTO mail_attempt (id, email_id, started_at, seconds, worker, outcome) "
+                f"VALUES (1, 1, '{now}', 0.1, 'w', 'sent')"
+            ),
+        ):
+            connection.exec_driver_sql(statement)
+    for change in (flask_migrate.upgrade, lambda: flask_migrate.downgrade(revision="0001"), flask_migrate.upgrade):
+        change()
+        with db.engine.connect() as connection:
+            rows = [connection.scalar(sa.text(f"SELECT count(*) FROM {name}")) for name in ("mail_email", "mail_attempt")]
+            assert rows == [1, 1]
+            indexes = sa.inspect(connection).get_indexes("mail_email")
+            where = {one["name"]: one["dialect_options"].get(f"{connection.dialect.name}_where") for one in indexes}
+            assert where["ix_mail_email_due"] is not None
+            assert where["ix_mail_email_lease"] is not None
+            assert {"ix_mail_email_status", "ix_mail_email_recipient", "ix_mail_email_content_id"} <= where.keys()
+    with pytest.raises(sa.exc.IntegrityError), db.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO mail_email (id, content_id, recipient, status, priority, send_at, due_since, tries, created_at, key) "
+            f"VALUES (2, 1, 'b@b', 'sent', 10, '{now}', '{now}', 1, '{now}', 'k')"
+        )
+
+
 def test_the_command_is_there_and_nobody_else_loads_alembic(site: Callable[..., Site]) -> None:
     house = site()
     assert "upgrade" in house.run("flask", "db", "--help")
-    assert "0001" in house.run("flask", "db", "heads")
+    assert "0002" in house.run("flask", "db", "heads")
     loaded = house.run("python", "-c", "import sys, wsgi; print('alembic' in sys.modules, 'db' in wsgi.app.cli.commands)")
     assert loaded.split() == ["False", "True"]

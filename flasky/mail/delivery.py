@@ -45,7 +45,7 @@ class Delivery:
 
     *rate* slows it down; *on_backlog* is called when a claim was full, and *is_further* says that another delivers too, so that a
     server which will not have a second connection is no news. It belongs to one thread; ``stop``, ``cut`` and ``abandon`` may
-    be called from another.
+    be called from another. ``size`` is how many emails it claims at a time.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Delivery:
         self._is_cut = False
         self._is_accepted = False
         self._batch: Batch | None = None
-        self._size = BATCH
+        self.size = BATCH
         self._seconds: deque[float] = deque(maxlen=SLOW_IN_A_ROW)
         self._recovered_at = float("-inf")
 
@@ -118,7 +118,7 @@ class Delivery:
         end, count, goes_on = time.monotonic() + seconds, 0, True
         self._recover()
         while goes_on and not self._is_over(end) and self._outbox.has_due() and self._may_claim(end):
-            limit = 1 if self._rate else self._size
+            limit = 1 if self._rate else self.size
             batch = self._outbox.claim(limit)
             if batch is None:
                 break
@@ -174,7 +174,7 @@ class Delivery:
             count += self._deliver_each(batch, min(end, begun + LONGEST_BATCH))
             count += self._leave_open(batch)
             # As many as there is time for, at this pace.
-            self._size = max(1, min(BATCH, int(count * LONGEST_BATCH / (time.monotonic() - begun))))
+            self.size = max(1, min(BATCH, int(count * LONGEST_BATCH / (time.monotonic() - begun))))
         except LeaseLost:
             log.warning("mail: this worker was held up past its lease; another has its emails now")
             self._suspicion.release()

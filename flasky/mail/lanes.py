@@ -104,6 +104,7 @@ class Lanes:
         with self._lock:
             while len(self._further) + 1 < self._most and not self._is_stopped:
                 delivery = self._make(self._on_backlog, is_further=True)
+                delivery.size = self._first.size
                 self._further[delivery] = thread = threading.Thread(target=self._run, args=(delivery,), name="lane", daemon=True)
                 thread.start()
 

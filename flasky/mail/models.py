@@ -126,7 +126,15 @@ class Email(Base):
     attempts: Mapped[list[Attempt]] = relationship(order_by="Attempt.id", viewonly=True)
 
     __table_args__ = (
-        sa.UniqueConstraint("key", "recipient", name="uq_mail_email_key_recipient"),
+        # Most emails have no key: they cost nothing here.
+        sa.Index(
+            "uq_mail_email_key_recipient",
+            "key",
+            "recipient",
+            unique=True,
+            sqlite_where=sa.text("key IS NOT NULL"),
+            postgresql_where=sa.text("key IS NOT NULL"),
+        ),
         # What claim() looks for, in its order; partial, so that a million finished rows do not slow it down.
         sa.Index(
             "ix_mail_email_due",

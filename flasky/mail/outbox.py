@@ -174,8 +174,10 @@ class Outbox:
 
     @contextmanager
     def _begin(self) -> Iterator[Connection]:
-        with self._connected() as connection, connection.begin():
-            yield connection
+        with self._connected() as connection:
+            self._settlement.prepare(connection)
+            with connection.begin():
+                yield connection
 
     def rest(self) -> None:
         """Have everything on the disk while nothing is due."""

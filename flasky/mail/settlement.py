@@ -7,7 +7,6 @@ rows in one statement, which is a transaction of its own: one round trip instead
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -17,8 +16,6 @@ from flasky.mail.models import attempts, emails
 from flasky.mail.prepared import Prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sqlalchemy.engine import Connection, Dialect
 
 # How long SQLite may go on settling without waiting for the disk, in seconds. A commit survives a killed process all the same;
@@ -55,8 +52,9 @@ class Settlement:
     def write(self, connection: Connection, settled: dict[str, Any], attempt: dict[str, Any] | None) -> bool:
         """Commit on *connection*, and return False where the lease is lost: then the attempt alone is noted, for it was made."""
         if self._both is not None and attempt is not None:
-            with _autocommit(connection) as cursor:
-                return bool(self._both.execute(cursor, settled | attempt)) or not self._note.execute(cursor, attempt)
+            _set_autocommit(connection, on=True)
+            cursor = connection.connection.cursor()
+            return bool(self._both.execute(cursor, settled | attempt)) or not self._note.execute(cursor, attempt)
         is_synced = time.monotonic() - self._synced_at >= UNSYNCED
         if self._is_sqlite:
             _synchronize(connection, fully=is_synced)
@@ -76,6 +74,11 @@ class Settlement:
             self._note.execute(cursor, attempt)
         return bool(changed)
 
+    def prepare(self, connection: Connection) -> None:
+        """Have *connection* ready for a transaction of several statements, after what ``write`` has made of it."""
+        if self._both is not None:
+            _set_autocommit(connection, on=False)
+
     def hurry(self, connection: Connection) -> None:
         """Let what follows on *connection* not wait for the disk: a claim that is lost costs nothing."""
         if self._is_sqlite:
@@ -83,6 +86,7 @@ class Settlement:
 
     def rest(self, connection: Connection) -> None:
         """Have everything on the disk, and leave *connection* to others as it was."""
+        self.prepare(connection)
         if not self._is_sqlite:
             return
         if not self._is_synced:
@@ -103,11 +107,8 @@ def _synchronize(connection: Connection, *, fully: bool) -> None:
         info["synchronous now"] = level
 
 
-@contextmanager
-def _autocommit(connection: Connection) -> Iterator[Any]:
-    """Lend a cursor of the driver's, on which each statement is a transaction of its own."""
-    driver: Any = connection.connection.driver_connection
-    driver.autocommit = True
-    yield driver.cursor()
-    # Not where it has failed: such a connection is given up.
-    driver.autocommit = False
+def _set_autocommit(connection: Connection, *, on: bool) -> None:
+    """Make each statement on *connection* a transaction of its own, or not; it stays so, because asking the driver takes time."""
+    info, driver = connection.info, connection.connection.driver_connection
+    if info.get("autocommit", False) is not on:
+        driver.autocommit = info["autocommit"] = on  # type: ignore[union-attr]
