@@ -36,6 +36,8 @@ LONGEST_BATCH = 1.0
 RECOVER_EVERY = 1.0
 # A server that takes this long over each of so many emails in a row, in seconds, is worth more connections: it is far, or busy.
 SLOW, SLOW_IN_A_ROW = 0.02, 8
+# Exchange Online's answer to an email over a connection too many.
+TOO_MANY_CONNECTIONS = 432
 # The longest sleep while MAIL_RATE allows nothing, in seconds; then the pass looks up.
 LONGEST_PAUSE = 5.0
 
@@ -226,6 +228,8 @@ class Delivery:
         except Deferred as error:
             if self._is_cut and not error.uncertain:
                 return 0
+            if self._is_further and error.code == TOO_MANY_CONNECTIONS:
+                raise Unavailable(error.reply, error.code) from error
             log.info("mail: email %d was put off: %s", email.id, _shorten(error))
             outcome = "uncertain" if error.uncertain else "deferred"
             settled = self._outbox.settle_deferred(batch, email, _as_try(started_at, begun, outcome, error))

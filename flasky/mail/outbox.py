@@ -182,7 +182,8 @@ class Outbox:
     def rest(self) -> None:
         """Have everything on the disk while nothing is due."""
         if self._connection is not None and not self._connection.invalidated:
-            self._settlement.rest(self._connection)
+            with self._connected() as connection:
+                self._settlement.rest(connection)
 
     def close(self) -> None:
         """Give the connection back."""

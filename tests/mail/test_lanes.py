@@ -74,9 +74,16 @@ def test_a_few_emails_are_not_worth_more_connections(smtp: SmtpServer, put: Put,
     assert smtp.connections == 1
 
 
-@pytest.mark.parametrize("stage", ["CONNECT", "MAIL"])
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        ("CONNECT", "421 4.7.0 too many connections from you"),
+        ("MAIL", "421 4.7.0 too many connections from you"),
+        ("MAIL", "432 4.3.2 Concurrent connections limit exceeded"),
+    ],
+)
 def test_a_server_that_allows_fewer_connections_is_no_news_and_not_asked_again(
-    smtp: SmtpServer, put: Put, quiet: Flask, statuses: Read, stage: str
+    smtp: SmtpServer, put: Put, quiet: Flask, statuses: Read, stage: str, said: str
 ) -> None:
     first: list[Any] = []
 
@@ -84,7 +91,7 @@ def test_a_server_that_allows_fewer_connections_is_no_news_and_not_asked_again(
         sock = session.sock
         if not first:
             first.append(sock)
-        session.say(usual if sock is first[0] else "421 4.7.0 too many connections from you")
+        session.say(usual if sock is first[0] else said)
 
     smtp.on("DOT", slow(0.03), always=True)
     smtp.on(stage, turn_others_away, always=True)
