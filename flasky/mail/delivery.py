@@ -228,8 +228,6 @@ class Delivery:
         except Deferred as error:
             if self._is_cut and not error.uncertain:
                 return 0
-            if self._is_further and error.code == TOO_MANY_CONNECTIONS:
-                raise Unavailable(error.reply, error.code) from error
             log.info("mail: email %d was put off: %s", email.id, _shorten(error))
             outcome = "uncertain" if error.uncertain else "deferred"
             settled = self._outbox.settle_deferred(batch, email, _as_try(started_at, begun, outcome, error))
@@ -250,11 +248,13 @@ class Delivery:
             raise Refused("the message has been erased, so it cannot be sent")
         if self._transport is None:
             return SUPPRESSED
-        return self._transport.transmit(
-            Envelope(letter.sender, email.recipient, letter.source),
-            self._envelope(batch, following),
-            guard=lambda: self._outbox.guard(batch),
-        )
+        envelope = Envelope(letter.sender, email.recipient, letter.source)
+        try:
+            return self._transport.transmit(envelope, self._envelope(batch, following), guard=lambda: self._outbox.guard(batch))
+        except Deferred as error:
+            if self._is_further and error.code == TOO_MANY_CONNECTIONS:
+                raise Unavailable(error.reply, error.code) from error
+            raise
 
     def _envelope(self, batch: Batch, email: Claimed | None) -> Envelope | None:
         """Return what can be announced of the *email* that follows: not a large one, which is read when its turn comes."""
