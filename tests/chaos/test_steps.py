@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers import wait_until
-
 if TYPE_CHECKING:
     from tests.chaos.conftest import Stage
 
@@ -38,11 +36,10 @@ def test_a_worker_killed_at_a_step(stage: Stage, step: str, pipelining: bool, co
 
 @pytest.mark.parametrize(("step", "copies"), [("dot", 2), ("accepted", 2), ("settled", 1)])
 def test_a_worker_killed_with_the_next_envelope_on_the_wire(stage: Stage, step: str, copies: int) -> None:
-    """Only the first email can have a copy: of the second the server has heard the envelope, and never the message."""
+    """Only the first email can have a copy: of the second the server has heard the envelope at most, and never the message."""
     stage.put(3)
     victim = stage.worker(step, lease=1)
     assert victim.popen.wait(15) == -9
-    wait_until(lambda: stage.smtp.commands.count("DATA") == 2, 5, "the envelope of the second email")
     stage.worker(lease=1)
     stage.wait_until_sent()
     assert list(stage.copies().values()) == [copies, 1, 1]
