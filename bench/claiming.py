@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import time
 
+from flask_outbox.store.outbox import Outbox
 from flasky import create_app
 from flasky.extensions import db
-from flasky.mail.outbox import Outbox
 
 
 def main(times: int) -> None:

@@ -6,7 +6,8 @@ from flask import Flask
 
 from flasky import admin, auth, errors, headers, limiting, mailbox, main, migrating, shell
 from flasky.config import ROOT, Settings
-from flasky.extensions import bootstrap, csrf, db, login, mail
+from flasky.extensions import bootstrap, csrf, db, login
+from flasky.mail import mail
 from flasky.sqlite import configure_sqlite
 
 

@@ -11,8 +11,6 @@ from flask_wtf import CSRFProtect
 from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
 
-from flasky.mail import Mail
-
 
 class Base(DeclarativeBase):
     """Stand under the site's own tables; constraints have names, so that a migration can change them."""
@@ -29,7 +27,6 @@ class Base(DeclarativeBase):
 
 
 db = SQLAlchemy(model_class=Base)
-mail = Mail()
 bootstrap = Bootstrap5()
 csrf = CSRFProtect()
 login = LoginManager()

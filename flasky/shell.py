@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import Flask
 
-from flasky.extensions import db, mail
-from flasky.mail import Email, Message, compose, enqueue, send_email
+from flasky.extensions import db
+from flasky.mail import Email, Message, compose, enqueue, mail, send_email
 from flasky.models import User
 
 

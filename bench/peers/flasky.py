@@ -5,10 +5,10 @@ from __future__ import annotations
 from flask import Blueprint
 
 from bench import letter
+from flask_outbox import compose, send_email
+from flask_outbox.message.writer import write
 from flasky import create_app
 from flasky.extensions import db
-from flasky.mail import compose, send_email
-from flasky.mail.mime import write
 
 CHUNK = 250
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bench import letter
 from bench.peers import flasky
-from flasky.mail import URGENT, compose
-from flasky.mail import enqueue as put
+from flask_outbox import URGENT, compose
+from flask_outbox import enqueue as put
 
 __all__ = ["enqueue"]
 

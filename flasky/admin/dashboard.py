@@ -13,8 +13,8 @@ from rq.serializers import JSONSerializer
 from rq_dashboard import web
 from werkzeug.exceptions import MethodNotAllowed
 
+from flask_outbox.delivery.rq_worker import connect
 from flasky.errors import page
-from flasky.mail.dispatch import connect
 
 BLUEPRINT = "rq_dashboard"
 

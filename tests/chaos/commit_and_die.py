@@ -7,10 +7,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from flask_outbox import Message, enqueue
+from flask_outbox.delivery.rq_worker import RqBell
 from flasky import create_app
 from flasky.extensions import db
-from flasky.mail import Message, enqueue
-from flasky.mail.dispatch import RqBell
 from flasky.models import User
 
 RqBell.ring = lambda self: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
+from flask_outbox import Email, Message, enqueue
 from flasky.extensions import db
-from flasky.mail import Email, Message, enqueue
 from tests.servers import ROOT, Process, Site, wait_until
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from flasky.mail import deliverer, outbox
-from flasky.mail.conversation import Conversation
-from flasky.mail.outbox import Outbox
-from flasky.mail.transport import Transport
+from flask_outbox.delivery import thread as deliverer
+from flask_outbox.smtp.conversation import Conversation
+from flask_outbox.smtp.transport import Transport
+from flask_outbox.store import outbox
+from flask_outbox.store.outbox import Outbox
 
 FAULT = os.environ.get("FAULT", "")
 outbox.LEASE = timedelta(seconds=float(os.environ.get("LEASE", "3")))

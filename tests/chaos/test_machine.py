@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from flask_outbox.store import actions as operate
+from flask_outbox.store import outbox
+from flask_outbox.store.models import Base, Status, contents, emails
+from flask_outbox.store.outbox import LEASE, LeaseLost, Outbox, Try
 from flasky import sqlite
-from flasky.mail import operate, outbox
-from flasky.mail.models import Base, Status, contents, emails
-from flasky.mail.outbox import LEASE, LeaseLost, Outbox, Try
 from tests.chaos.conftest import LONG
 
 NAMES = ("anna", "ben", "carl")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
-from flasky.mail import URGENT, Email, Message, enqueue
+from flask_outbox import URGENT, Email, Message, enqueue
 from tests.lettered import write_people
 from tests.servers import ROOT, Site, wait_until
 from tests.smtpserver import slow

@@ -212,7 +212,7 @@ def test_nothing_about_an_email_is_in_redis_or_in_the_log(
     web = house.web()
     visitor(house).type_name("Wintermute")
     waiting = everything_in(own_redis)
-    assert b"flasky.mail.dispatch.deliver_mail" in waiting
+    assert b"flask_outbox.delivery.rq_worker.deliver_mail" in waiting
     worker = house.start("quiet-worker", "python", "worker.py")
     smtp.wait_for(1)
     wait_until(lambda: statuses(house) == ["sent"])

@@ -1,0 +1,1 @@
+"""One mail, many people: the mail merge behind ``flask mail send-many``."""

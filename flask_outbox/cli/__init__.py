@@ -1,0 +1,1 @@
+"""``flask mail ...``: each command parses, calls one function and prints."""

@@ -1,0 +1,106 @@
+"""One address: taken apart, checked, and ready for a header and for the envelope."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from email_validator import EmailNotValidError, validate_email
+
+from ..errors import InvalidMessage
+from .header import encoded_words, reject_controls
+
+# RFC 5322, 3.2.3: what may stand in a display name without quotes.
+PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
+# A longer name is written as encoded words, which can be folded anywhere.
+LONGEST_PLAIN_NAME = 60
+# With more than this the address stands on a line of its own.
+LONGEST_MAILBOX = 62
+
+# RFC 5321, 4.5.3.1: 64 for the local part, the @, 255 for the domain; blanks around it are forgiven.
+LONGEST_ADDRESS = 400
+
+type_of_address = str | tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A mailbox: a display name (may be empty), a local part, and a domain in its ASCII form."""
+
+    name: str
+    local: str
+    domain: str
+
+    @property
+    def envelope(self) -> str:
+        """Return what MAIL FROM and RCPT TO want, without angle brackets."""
+        return f"{self.local}@{self.domain}"
+
+    def header(self, header_name: str) -> str:
+        """Return the address as it stands in a header; a long or foreign name is folded."""
+        if not self.name:
+            return self.envelope
+        name = self._phrase(len(header_name) + 2)
+        blank = " " if len(name) + len(self.envelope) <= LONGEST_MAILBOX else "\r\n "
+        return f"{name}{blank}<{self.envelope}>"
+
+    def _phrase(self, used: int) -> str:
+        """Return the display name as words, quoted, or encoded; *used* characters are on its line already."""
+        name = self.name
+        if not name.isascii() or "=?" in name or len(name) > LONGEST_PLAIN_NAME:
+            return encoded_words(name, used=used)
+        if PLAIN_NAME.fullmatch(name) and "  " not in name:
+            return name
+        quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{quoted}"'
+
+
+def parse(value: type_of_address, field: str) -> Address:
+    """Read ``"a@b.example"``, ``"Name <a@b.example>"`` or ``("Name", "a@b.example")``.
+
+    *field* names the culprit in the message of the InvalidMessage that is raised for anything else.
+    """
+    if isinstance(value, str):
+        reject_controls(value, field)
+        name, spec = _split(value, field)
+    elif isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, str) for part in value):  # noqa: PLR2004
+        name, spec = value
+        reject_controls(name, f"the name in {field}")
+        reject_controls(spec, field)
+    else:
+        message = f"{field} is {value!r:.100}: give one address as 'a@b.example', 'Name <a@b.example>' or ('Name', 'a@b.example')"
+        raise InvalidMessage(message)
+    local, domain = _check(spec.strip(), field)
+    return Address(name.strip(), local, domain)
+
+
+def _split(value: str, field: str) -> tuple[str, str]:
+    text = value.strip()
+    if not text.endswith(">") or "<" not in text:
+        return "", text
+    name, _, spec = text[:-1].rpartition("<")
+    name = name.strip()
+    if len(name) > 1 and name[0] == name[-1] == '"':
+        name = re.sub(r"\\(.)", r"\1", name[1:-1])
+    elif set(name) & set("<>") or ("," in name and "@" in name):
+        message = f"{field} is {value!r:.100}, which looks like several addresses: give one at a time"
+        raise InvalidMessage(message)
+    return name, spec
+
+
+@lru_cache(maxsize=4096)
+def _check(spec: str, field: str) -> tuple[str, str]:
+    """Let email-validator decide what an address is; deliverability is the server's business, not a look-up's."""
+    if len(spec) > LONGEST_ADDRESS:
+        message = f"{field} {spec!r:.100} is not an email address: it has {len(spec)} characters"
+        raise InvalidMessage(message)
+    try:
+        valid = validate_email(spec, check_deliverability=False, globally_deliverable=False)
+    except EmailNotValidError as error:
+        message = f"{field} {spec!r:.100} is not an email address: {error}"
+        raise InvalidMessage(message) from error
+    if valid.ascii_domain is None:  # pragma: no cover - email-validator sets it for every name; None is a domain literal
+        message = f"{field} {spec!r:.100} has no domain name"
+        raise InvalidMessage(message)
+    return valid.local_part, valid.ascii_domain

@@ -1,0 +1,117 @@
+"""``flask mail why | health | cancel | retry | purge``, as the operator types them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from flask_outbox import Email
+from flasky.extensions import db
+from tests.smtpserver import SmtpServer, drop, reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Flask
+
+pytestmark = pytest.mark.usefixtures("quiet")
+Put, Read = "Callable[..., Email]", "Callable[[], Any]"
+
+
+@pytest.fixture
+def run(quiet: Flask) -> Callable[..., Any]:
+    return lambda *words: quiet.test_cli_runner().invoke(args=["mail", *words])
+
+
+def test_why_tells_everything_about_one_address_newest_first(run: Any, put: Put, deliver: Read, smtp: SmtpServer) -> None:
+    smtp.on("RCPT", reply("451 4.7.1 greylisted"))
+    put("susan@example.com")
+    put("susan@example.com", send_at=datetime.now(UTC) + timedelta(hours=1))
+    put("other@example.com")
+    deliver()
+    output = run("why", "Susan <susan@example.com>").output
+    assert [line.split()[1] for line in output.splitlines() if line.startswith("email")] == ["2", "1"]
+    assert "451 4.7.1 greylisted" in output
+    assert "next try" in output
+    assert "other@" not in output
+
+
+def test_why_knows_nothing_of_a_stranger(run: Any) -> None:
+    result = run("why", "nobody@example.com")
+    assert result.exit_code == 1
+    assert "nothing was ever put into the outbox" in result.stderr
+    assert run("why", "no address").exit_code == 1
+
+
+def test_health_counts_and_says_that_all_is_well(run: Any, put: Put, deliver: Read) -> None:
+    put()
+    deliver()
+    put()
+    result = run("health")
+    assert result.exit_code == 0
+    assert [line.split() for line in result.output.splitlines()[:2]] == [["queued", "1"], ["sent", "1"]]
+    assert "due since" in result.output
+
+
+def test_health_says_since_when_and_why_no_mail_goes_out(run: Any, put: Put, deliver: Read, smtp: SmtpServer) -> None:
+    put()
+    smtp.on("MAIL", reply("530 5.7.0 Authentication required"), always=True)
+    deliver()
+    result = run("health")
+    assert result.exit_code == 1
+    assert "our own configuration is refused: 530 5.7.0 Authentication required" in result.stderr
+
+
+def test_deliver_does_not_wait_for_the_next_try(run: Any, put: Put, deliver: Read, smtp: SmtpServer, statuses: Read) -> None:
+    put()
+    smtp.on("CONNECT", drop)
+    deliver()
+    assert run("deliver").exit_code == 0
+    assert statuses() == ["sent"]
+
+
+def test_cancel_and_retry(run: Any, put: Put, deliver: Read, statuses: Read, quiet: Flask) -> None:
+    put()
+    assert run("cancel", "1").output == "email 1 is cancelled\n"
+    assert statuses() == ["cancelled"]
+    again = run("cancel", "1")
+    assert (again.exit_code, "it is cancelled" in again.stderr) == (1, True)
+    rung = quiet.extensions["mail"].bell.count
+    assert run("retry", "1").output == "1 email goes out again\n"
+    assert quiet.extensions["mail"].bell.count == rung + 1
+    deliver()
+    assert statuses() == ["sent"]
+
+
+def test_retry_all_that_failed(run: Any, put: Put, deliver: Read, statuses: Read, smtp: SmtpServer) -> None:
+    smtp.on("RCPT", reply("550 5.1.1 no"), reply("550 5.1.1 no"))
+    for _ in range(3):
+        put()
+    deliver()
+    assert run("retry", "--failed").output == "2 emails go out again\n"
+    assert statuses() == ["queued", "queued", "sent"]
+    assert run("retry", "--held").output == "0 emails go out again\n"
+
+
+@pytest.mark.parametrize("words", [("retry",), ("retry", "1", "--failed"), ("retry", "0"), ("cancel", "x"), ("purge",)])
+def test_bad_words_get_a_sentence(run: Any, words: tuple[str, ...]) -> None:
+    result = run(*words)
+    assert result.exit_code == 2
+    assert "Error: " in result.stderr
+
+
+@pytest.mark.parametrize(("age", "left"), [("30d", 0), ("30 days", 0), ("32d", 1), ("1h", 0)])
+def test_purge_goes_by_the_end_of_an_email(run: Any, put: Put, deliver: Read, age: str, left: int, statuses: Read) -> None:
+    put()
+    deliver()
+    with db.engine.begin() as connection:
+        connection.execute(sa.update(Email).values(finished_at=datetime.now(UTC) - timedelta(days=31)))
+    assert run("purge", "--older-than", age).output == f"{1 - left} emails removed\n"
+    assert len(statuses()) == left
+
+
+def test_purge_wants_to_know_how_long(run: Any) -> None:
+    assert "say how long, as 30d, 12h or 45m" in run("purge", "--older-than", "long").stderr

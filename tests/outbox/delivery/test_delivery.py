@@ -1,0 +1,429 @@
+"""One pass over the outbox, against a real server that says yes, no, later, or nothing."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import sqlalchemy as sa
+
+from flask_outbox import BULK, URGENT, Attempt, Email, Message, enqueue
+from flask_outbox.store import outbox
+from flask_outbox.store.models import Health
+from flask_outbox.store.outbox import BATCH
+from flasky.extensions import db
+from tests.smtpserver import SmtpServer, accept_then_drop, drop, reply, slow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Flask
+
+pytestmark = pytest.mark.usefixtures("quiet")
+Put, Read = "Callable[..., Email]", "Callable[[], Any]"
+
+
+def test_what_is_due_is_sent_and_the_whole_try_is_noted(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
+    email = put()
+    assert deliver() == 1
+    assert statuses() == ["sent"]
+    assert smtp.accepted[0].message_id == email.message_id
+    one = db.session.scalars(sa.select(Attempt)).one()
+    assert (one.outcome, one.code, one.enhanced, one.reply) == ("sent", 250, "2.0.0", "2.0.0 accepted")
+    assert 0 <= one.seconds < 5
+    assert abs(one.started_at - datetime.now(UTC)) < timedelta(seconds=5)
+    db.session.refresh(email)
+    assert email.finished_at is not None
+    assert (email.lease, email.lease_until, email.tries) == (None, None, 1)
+
+
+def test_urgent_mail_goes_first_then_the_oldest(smtp: SmtpServer, put: Put, deliver: Read) -> None:
+    put("bulk@example.com", priority=BULK)
+    put("second@example.com")
+    put("third@example.com")
+    put("first@example.com", priority=URGENT)
+    deliver()
+    assert [one.recipient.partition("@")[0] for one in smtp.accepted] == ["first", "second", "third", "bulk"]
+
+
+def test_scheduled_mail_waits_for_its_time(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, quiet: Flask) -> None:
+    put(send_at=datetime.now(UTC) + timedelta(hours=1))
+    assert deliver() == 0
+    assert statuses() == ["queued"]
+    assert quiet.extensions["mail"].bell.count == 0
+
+
+def test_a_full_batch_is_followed_by_the_next(smtp: SmtpServer, deliver: Read) -> None:
+    for number in range(BATCH + 3):
+        enqueue(Message("hi", [f"{number}@example.com"], "text", sender="a@example.com"))
+    assert deliver() == BATCH + 3
+    assert smtp.connections == 1
+
+
+def test_a_claim_reads_what_it_takes_and_sorts_no_backlog(put: Put) -> None:
+    for number in range(60):
+        put(f"{number}@example.com")
+    with db.engine.begin() as connection:
+        copies = "INSERT INTO mail_email (content_id, recipient, status, priority, send_at, due_since, tries, created_at) "
+        same = "content_id, recipient, status, priority, send_at, due_since, tries, created_at FROM mail_email"
+        for _ in range(6):
+            connection.execute(sa.text(f"{copies} SELECT {same}"))
+        if connection.dialect.name == "postgresql":  # which does so by itself, in time
+            connection.execute(sa.text("ANALYZE"))
+        due = outbox._due(connection.dialect).params(now=datetime.now(UTC), limit=50)
+        query = due.compile(connection, compile_kwargs={"literal_binds": True})
+        explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
+        plan = str(connection.exec_driver_sql(f"{explain} {query}").all())
+    assert "ix_mail_email_due" in plan
+    assert "sort" not in plan.lower()
+    assert "temp b-tree" not in plan.lower()
+
+
+def test_a_temporary_refusal_is_tried_again_later_with_the_same_bytes(
+    smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, outcomes: Read, due: Read
+) -> None:
+    email = put()
+    smtp.on("RCPT", reply("451 4.7.1 greylisted"))
+    before = datetime.now(UTC)
+    deliver()
+    assert statuses() == ["queued"]
+    db.session.refresh(email)
+    assert timedelta(seconds=9) < email.send_at - before < timedelta(minutes=3)
+    assert deliver() == 0
+    due()
+    deliver()
+    assert statuses() == ["sent"]
+    assert outcomes() == [("deferred", 451), ("sent", 250)]
+    assert smtp.accepted[0].source == email.content.source
+
+
+def test_an_acceptance_that_nobody_heard_is_uncertain_and_its_copy_carries_the_same_id(
+    smtp: SmtpServer, put: Put, deliver: Read, outcomes: Read, due: Read
+) -> None:
+    put()
+    smtp.on("DOT", accept_then_drop)
+    deliver()
+    due()
+    deliver()
+    assert outcomes() == [("uncertain", None), ("sent", 250)]
+    assert len({one.message_id for one in smtp.accepted}) == 1
+    assert len(smtp.accepted) == 2
+
+
+def test_a_refused_recipient_fails_and_keeps_the_reply(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
+    email = put("gone@example.com")
+    put()
+    smtp.on("RCPT", reply("550 5.1.1 no such user"))
+    deliver()
+    assert statuses() == ["failed", "sent"]
+    db.session.refresh(email)
+    assert email.reply == "550 5.1.1 no such user"
+
+
+def test_a_life_that_is_over_ends_with_the_last_reply(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, due: Read) -> None:
+    email = put()
+    smtp.on("RCPT", reply("451 4.7.1 later"), always=True)
+    deliver()
+    assert statuses() == ["queued"]
+    with db.engine.begin() as connection:
+        connection.execute(sa.update(Email).values(due_since=datetime.now(UTC) - timedelta(days=3, seconds=1)))
+    due()
+    deliver()
+    assert statuses() == ["failed"]
+    db.session.refresh(email)
+    assert email.reply == "451 4.7.1 later"
+
+
+def test_an_email_scheduled_long_ago_has_its_life_before_it(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
+    put(send_at=datetime.now(UTC))
+    with db.engine.begin() as connection:
+        connection.execute(sa.update(Email).values(created_at=datetime.now(UTC) - timedelta(days=30)))
+    smtp.on("RCPT", reply("451 4.7.1 later"))
+    deliver()
+    assert statuses() == ["queued"]
+
+
+def test_what_has_expired_is_not_sent_any_more(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
+    put(expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    put(expires_at=datetime.now(UTC) + timedelta(hours=1))
+    deliver()
+    assert statuses() == ["expired", "sent"]
+    assert len(smtp.accepted) == 1
+
+
+def test_what_has_expired_is_not_announced_either(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
+    put("1@example.com")
+    put("2@example.com", expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    put("3@example.com")
+    deliver()
+    assert statuses() == ["sent", "expired", "sent"]
+    assert smtp.connections == 1
+    assert not any("2@example.com" in line for line in smtp.commands)
+
+
+def test_a_server_that_is_away_costs_no_email_a_try(
+    put: Put, deliver: Read, statuses: Read, outcomes: Read, smtp: SmtpServer
+) -> None:
+    for _ in range(3):
+        put()
+    smtp.on("CONNECT", drop, always=True)
+    deliver()
+    assert statuses() == ["queued"] * 3
+    assert outcomes() == []
+    health = db.session.scalars(sa.select(Health)).one()
+    assert (health.ours, health.failures) == (False, 1)
+    connections = smtp.connections
+    deliver()
+    assert smtp.connections == connections  # it is left alone for a while
+
+
+def test_the_rest_between_tries_grows_and_a_success_ends_it(
+    put: Put, deliver: Read, statuses: Read, smtp: SmtpServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    put()
+    smtp.on("CONNECT", drop, always=True)
+    rests = []
+    for _ in range(3):
+        deliver()
+        row = db.session.execute(sa.select(Health.next_try_at)).scalar_one()
+        rests.append(row - datetime.now(UTC))
+        with db.engine.begin() as connection:
+            connection.execute(sa.update(Health).values(next_try_at=datetime.now(UTC)))
+        db.session.rollback()
+    assert rests[0] < rests[1] < rests[2]
+    smtp.normally()
+    deliver()
+    assert statuses() == ["sent"]
+    assert db.session.scalar(sa.select(Health)) is None
+    assert "works again" in caplog.text
+
+
+def test_a_421_in_the_middle_puts_the_batch_back(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, outcomes: Read) -> None:
+    for _ in range(3):
+        put()
+    smtp.on("DATA", reply("421 4.3.2 going down"), always=True)
+    deliver()
+    assert statuses() == ["queued"] * 3
+    assert outcomes() == [("unavailable", 421)]
+    assert [email.tries for email in db.session.scalars(sa.select(Email))] == [0] * 3
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        ("MAIL", "530 5.7.0 Authentication required"),
+        ("MAIL", "550 5.1.8 bad sender"),
+        ("RCPT", "554 5.7.1 <b@example.com>: Relay access denied"),
+        ("RCPT", "550 5.7.1 <a@example.com>: Sender address rejected: not logged in"),
+        ("DOT", "550 5.7.60 SMTP; Client does not have permissions to send as this sender"),
+    ],
+)
+def test_a_refusal_that_speaks_of_us_fails_nothing(
+    smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, due: Read, stage: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(4):
+        put()
+    smtp.on(stage, reply(said), always=True)
+    deliver()
+    assert statuses() == ["queued"] * 4
+    assert db.session.scalars(sa.select(Health)).one().ours
+    assert "our own configuration" in caplog.text
+    assert "b@example.com" not in caplog.text
+    smtp.normally()
+    due()
+    deliver()
+    assert statuses() == ["sent"] * 4
+
+
+ODD = "554 5.7.1 message 7ab31c refused by policy for <{}>"
+
+
+def refuse(*recipients: str) -> Any:
+    """Answer to some recipients with a refusal that does not say whose fault it is."""
+
+    def behave(session: Any, usual: str) -> None:
+        last = session.recipients[-1]
+        session.say(ODD.format(last) if last.partition("@")[0] in recipients else usual)
+
+    return behave
+
+
+def test_the_same_refusal_for_five_recipients_stops_the_outbox_and_fails_nothing(
+    smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, outcomes: Read, due: Read
+) -> None:
+    for number in range(7):
+        put(f"{number}@example.com")
+    smtp.on("RCPT", refuse(*"0123456"), always=True)
+    deliver()
+    assert statuses() == ["queued"] * 7
+    assert outcomes() == [("refused", 554)] * 5
+    assert "five recipients in a row" in db.session.scalars(sa.select(Health)).one().reason
+    assert [email.tries for email in db.session.scalars(sa.select(Email))] == [0] * 7
+    smtp.normally()
+    due()
+    deliver()
+    assert statuses() == ["sent"] * 7
+
+
+def test_an_acceptance_between_shows_that_the_refusals_were_meant(
+    smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, due: Read
+) -> None:
+    for number in range(8):
+        put(f"{number}@example.com")
+    smtp.on("RCPT", refuse(*"0123567"), always=True)
+    deliver()
+    # Nothing was accepted after the last three: they get a second opinion.
+    assert statuses() == ["failed"] * 4 + ["sent"] + ["queued"] * 3
+    due()
+    deliver()
+    assert statuses() == ["failed"] * 4 + ["sent"] + ["failed"] * 3
+
+
+def test_one_recipient_refused_five_times_stops_nothing(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
+    for _ in range(6):
+        put("0@example.com")
+    put("1@example.com")
+    smtp.on("RCPT", refuse("0"), always=True)
+    deliver()
+    assert statuses() == ["failed"] * 6 + ["sent"]
+
+
+def test_five_dead_addresses_are_five_dead_addresses(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
+    for number in range(6):
+        put(f"{number}@example.com")
+    smtp.on("RCPT", reply("550 5.1.1 no such user"), always=True)
+    deliver()
+    assert statuses() == ["failed"] * 6
+
+
+def test_a_row_of_refusals_goes_on_from_batch_to_batch(smtp: SmtpServer, put: Put, statuses: Read, quiet: Flask) -> None:
+    smtp.on("RCPT", refuse(*"01234"), always=True)
+    delivery = quiet.extensions["mail"].make_delivery()
+    for number in range(5):
+        put(f"{number}@example.com")
+        delivery.run()
+    delivery.close()
+    # One alone is believed; from the second on it may be the beginning of a row.
+    assert statuses() == ["failed"] + ["queued"] * 4
+    assert "five recipients in a row" in db.session.scalars(sa.select(Health)).one().reason
+
+
+def test_a_row_of_refusals_fails_nothing_of_a_backlog_that_goes_out_one_by_one(
+    make_app: Callable[..., Flask], smtp: SmtpServer
+) -> None:
+    app = make_app(mail_rate="1000 per second")
+    app.extensions["mail"].bell.ring = lambda: None
+    with app.app_context():
+        for number in range(8):
+            enqueue(Message("hi", [f"{number}@example.com"], "text", sender="a@example.com"))
+        smtp.on("RCPT", refuse(*"01234567"), always=True)
+        app.extensions["mail"].deliver()
+        assert {email.status for email in db.session.scalars(sa.select(Email))} == {"queued"}
+        assert "five recipients in a row" in db.session.scalars(sa.select(Health)).one().reason
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"), [("MAIL", "550 5.7.1 sender rejected"), ("RCPT", "421 4.7.0 go away"), ("DOT", "421 4.7.0 go away")]
+)
+def test_an_email_that_the_server_always_stops_at_keeps_nobody_else_waiting(
+    smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, stage: str, said: str
+) -> None:
+    def stop_at_zero(session: Any, usual: str) -> None:
+        session.say(said if "0@example.com" in (session.sender, *session.recipients) else usual)
+
+    enqueue(Message("hi", ["0@example.com"], "text", sender="0@example.com"))
+    for number in range(1, 4):
+        put(f"{number}@example.com")
+    smtp.on(stage, stop_at_zero, always=True)
+    deliver()
+    with db.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM mail_health"))
+    deliver()
+    assert statuses() == ["queued", "sent", "sent", "sent"]
+
+
+@pytest.mark.parametrize("said", ["421 4.7.0 go away", "530 5.7.0 Authentication required"])
+def test_what_never_goes_through_has_an_end(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, said: str) -> None:
+    put()
+    with db.engine.begin() as connection:
+        connection.execute(sa.update(Email).values(due_since=datetime.now(UTC) - timedelta(days=3, seconds=1)))
+    smtp.on("MAIL", reply(said), always=True)
+    deliver()
+    assert statuses() == ["failed"]
+
+
+def test_a_server_that_answers_an_email_is_there_again(smtp: SmtpServer, put: Put, deliver: Read) -> None:
+    put()
+    smtp.on("CONNECT", drop)
+    deliver()
+    with db.engine.begin() as connection:
+        connection.execute(sa.update(Health).values(next_try_at=datetime.now(UTC)))
+    smtp.on("RCPT", reply("450 4.2.0 greylisted"))
+    deliver()
+    assert db.session.scalar(sa.select(Health)) is None
+
+
+def test_a_connection_that_takes_longer_than_a_lease_is_made_before_the_claim(
+    smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "LEASE", timedelta(seconds=0.5))
+    smtp.on("CONNECT", slow(0.4))
+    smtp.on("EHLO", slow(0.4))
+    put()
+    deliver()
+    assert statuses() == ["sent"]
+
+
+def test_a_secret_body_is_erased_once_nobody_needs_it(smtp: SmtpServer, quiet: Flask, deliver: Read) -> None:
+    message = Message("reset", ["a@example.com", "b@example.com"], "the token", sender="a@example.com")
+    first, _ = enqueue(message, secret=True)
+    smtp.on("RCPT", reply("451 4.7.1 later"))
+    deliver()
+    db.session.expire_all()
+    assert first.content.source is not None  # one still waits
+    with db.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE mail_email SET send_at = created_at"))
+    db.session.rollback()
+    deliver()
+    db.session.expire_all()
+    assert first.content.source is None
+    assert len(smtp.accepted) == 2
+
+
+@pytest.mark.parametrize("said", ["550 5.1.1 no such user", None])
+def test_a_secret_body_is_erased_when_it_has_failed_or_expired(smtp: SmtpServer, put: Put, deliver: Read, said: str | None) -> None:
+    if said:
+        smtp.on("RCPT", reply(said))
+    email = put(secret=True, expires_at=None if said else datetime.now(UTC) - timedelta(seconds=1))
+    deliver()
+    db.session.expire_all()
+    assert email.status == ("failed" if said else "expired")
+    assert email.content.source is None
+
+
+def test_a_large_message_is_read_when_its_turn_comes(smtp: SmtpServer, deliver: Read) -> None:
+    message = Message("large", ["b@example.com"], "text", sender="a@example.com")
+    message.attach("data.bin", "application/octet-stream", b"x" * 400_000)
+    email = enqueue(message)[0]
+    deliver()
+    assert smtp.accepted[0].source == email.content.source
+
+
+def test_no_address_is_in_the_log(smtp: SmtpServer, put: Put, deliver: Read, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "flasky")
+    put("susan@example.com")
+    smtp.on("RCPT", reply("550 5.1.1 <susan@example.com>: no such user"))
+    deliver()
+    assert "susan" not in caplog.text
+    assert "s…@example.com" in caplog.text
+
+
+def test_mail_suppress_send_sends_nothing_and_says_so(make_app: Callable[..., Flask], smtp: SmtpServer) -> None:
+    with make_app(mail_suppress_send=True).app_context():
+        email = enqueue(Message("hi", ["b@example.com"], "text", sender="a@example.com"))[0]
+        db.session.refresh(email)
+        assert email.status == "sent"
+        assert "MAIL_SUPPRESS_SEND" in (email.reply or "")
+    assert smtp.connections == 0

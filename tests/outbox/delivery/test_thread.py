@@ -1,0 +1,171 @@
+"""The thread that delivers: on the bell, without it, and until it is told to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import sqlalchemy as sa
+
+from flask_outbox import Email, Message, enqueue
+from flask_outbox.delivery import thread as deliverer
+from flask_outbox.delivery.delivery import Delivery
+from flasky.extensions import db
+from tests.outbox.conftest import Bell
+from tests.servers import wait_until
+from tests.smtpserver import slow, stall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from flask import Flask
+
+    from flask_outbox.delivery.thread import Deliverer
+    from tests.smtpserver import SmtpServer
+
+TEXT = "text"
+
+
+def put(count: int = 1, **options: object) -> None:
+    for _ in range(count):
+        enqueue(Message("hi", ["b@example.com"], TEXT, sender="a@example.com"), **options)  # type: ignore[arg-type]
+
+
+def statuses() -> list[str]:
+    with db.engine.connect() as connection:
+        return list(connection.scalars(sa.select(Email.status).order_by(Email.id)))
+
+
+@pytest.fixture
+def threaded(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
+    monkeypatch.setattr(deliverer, "SWEEP_EVERY", 0.2)
+    app = make_app(flasky_mail_dispatch="thread")
+    with app.app_context():
+        yield app
+        app.extensions["mail"].bell.stop()
+
+
+@pytest.fixture
+def running(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> Iterator[Deliverer]:
+    """A deliverer that runs, in an app whose own bell wakes nobody."""
+    monkeypatch.setattr(deliverer, "SWEEP_EVERY", 0.2)
+    app = make_app()
+    app.extensions["mail"].bell = Bell()
+    with app.app_context():
+        one = app.extensions["mail"].make_deliverer().start()
+        yield one
+        one.stop()
+
+
+def test_the_first_email_starts_the_thread_and_is_sent(threaded: Flask, smtp: SmtpServer) -> None:
+    put()
+    smtp.wait_for(1)
+    wait_until(lambda: statuses() == ["sent"])
+
+
+def test_the_first_request_sends_what_an_earlier_process_left_behind(make_app: Callable[..., Flask], smtp: SmtpServer) -> None:
+    with make_app(mail_port=1).app_context():
+        put()
+    app = make_app(flasky_mail_dispatch="thread")
+    with app.app_context(), db.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM mail_health"))
+    app.test_client().get("/")
+    smtp.wait_for(1)
+    app.extensions["mail"].bell.stop()
+
+
+def test_the_sweep_finds_what_no_bell_was_rung_for(running: Deliverer, smtp: SmtpServer) -> None:
+    put(send_at=datetime.now(UTC) + timedelta(seconds=1.2))
+    time.sleep(0.5)
+    assert not smtp.accepted
+    smtp.wait_for(1, 3)
+
+
+def test_what_comes_directly_after_an_email_needs_no_bell(
+    running: Deliverer, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliverer, "SWEEP_EVERY", 60.0)
+    monkeypatch.setattr(deliverer, "LINGER", 2.0)
+    time.sleep(0.3)
+    for count in range(1, 6):
+        put()
+        if count == 1:
+            running.ring()
+        smtp.wait_for(count, 1)
+
+
+def test_a_bell_job_ends_when_nothing_more_comes(running: Deliverer, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliverer, "LINGER", 0.3)
+    put()
+    begun = time.monotonic()
+    running.ring_and_wait(10)
+    assert 0.3 < time.monotonic() - begun < 5
+    assert statuses() == ["sent"]
+
+
+def test_the_thread_outlives_whatever_happens(
+    threaded: Flask, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run, errors = Delivery.run, [RuntimeError("a bug"), sa.exc.OperationalError("SELECT", {}, OSError("away"))]
+
+    def fail_first(self: Delivery, seconds: float) -> int:
+        if errors:
+            raise errors.pop()
+        return run(self, seconds)
+
+    monkeypatch.setattr(Delivery, "run", fail_first)
+    put()
+    smtp.wait_for(1)
+    assert "the database is away" in caplog.text
+    assert "a bug" in caplog.text
+
+
+def test_stopping_finishes_the_email_on_the_wire_and_gives_back_the_rest(running: Deliverer, smtp: SmtpServer) -> None:
+    smtp.on("DOT", slow(0.5))
+    put(3)
+    running.ring()
+    wait_until(lambda: "DATA" in smtp.commands)
+    assert running.stop()
+    assert statuses() == ["sent", "queued", "queued"]
+
+
+def test_stopping_cuts_a_line_that_hangs_within_four_seconds(running: Deliverer, smtp: SmtpServer) -> None:
+    smtp.on("RCPT", stall)
+    put(3)
+    running.ring()
+    wait_until(lambda: any(line.startswith("RCPT") for line in smtp.commands))
+    begun = time.monotonic()
+    assert running.stop()
+    assert 2.5 < time.monotonic() - begun < 4
+    assert statuses() == ["queued"] * 3
+
+
+def test_what_a_hanging_thread_holds_is_given_back_all_the_same(
+    running: Deliverer, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Delivery, "cut", lambda self: None)
+    monkeypatch.setattr(deliverer, "FINISH_WITHIN", 0.2)
+    smtp.on("RCPT", stall)
+    put(2)
+    running.ring()
+    wait_until(lambda: any(line.startswith("RCPT") for line in smtp.commands))
+    assert not running.stop()
+    assert statuses() == ["queued"] * 2
+    monkeypatch.undo()
+    assert running.stop()
+
+
+def test_waiting_until_idle_takes_as_many_passes_as_there_is_mail(
+    running: Deliverer, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliverer, "LONGEST_PASS", 0.1)
+    smtp.on("DOT", slow(0.1), always=True)
+    put(6)
+    running.ring()
+    wait_until(lambda: smtp.accepted)
+    running._has_rested.clear()
+    running.wait_until_idle(threading.Event())
+    assert statuses() == ["sent"] * 6

@@ -1,0 +1,415 @@
+"""What the server may do at each point of the conversation, and what becomes of the email."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+
+from flask_outbox.errors import Deferred, Refused, Unavailable
+from flask_outbox.smtp.conversation import Envelope
+from flask_outbox.smtp.transport import Server, Transport
+from tests.smtpserver import (
+    Drop,
+    SmtpServer,
+    accept_then_drop,
+    accept_then_stall,
+    drip,
+    drop,
+    garbage,
+    reply,
+    slow,
+    stall,
+    usual_then_drop,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+MAIL = b"Subject: hi\r\n\r\n.a line that begins with a dot\r\n..and two\r\n"
+TIMEOUT = 0.2
+
+
+@pytest.fixture
+def transport(smtp: SmtpServer) -> Iterator[Transport]:
+    one = Transport(Server("127.0.0.1", smtp.port, timeout=TIMEOUT))
+    yield one
+    one.close()
+
+
+def send(transport: Transport, recipient: str = "b@example.com") -> Any:
+    return transport.transmit(Envelope("a@example.com", recipient, MAIL))
+
+
+def refuse_and_hang_up(text: str) -> Any:
+    """Do what Exim's "drop" does."""
+
+    def behave(session: Any, usual: str) -> None:
+        session.say(text)
+        raise Drop
+
+    return behave
+
+
+SENT = None
+# One row for each point and misbehaviour: what becomes of the email, and how many copies the server has accepted.
+TABLE = [
+    ("CONNECT", drop, Unavailable, 0),
+    ("CONNECT", stall, Unavailable, 0),
+    ("CONNECT", reply("421 4.3.2 too busy"), Unavailable, 0),
+    ("CONNECT", reply("554 5.7.1 not you"), Unavailable, 0),
+    ("CONNECT", garbage, Unavailable, 0),
+    ("CONNECT", drip(0.002), SENT, 1),
+    ("CONNECT", drip(0.05), Unavailable, 0),
+    ("EHLO", drop, Unavailable, 0),
+    ("EHLO", stall, Unavailable, 0),
+    ("EHLO", reply("421 4.3.2 going down"), Unavailable, 0),
+    ("EHLO", reply("502 5.5.1 what?"), SENT, 1),  # HELO is tried
+    ("EHLO", garbage, Unavailable, 0),
+    ("EHLO", drip(0.05), Unavailable, 0),
+    ("MAIL", drop, Deferred, 0),
+    ("MAIL", stall, Deferred, 0),
+    ("MAIL", reply("421 4.3.2 going down"), Unavailable, 0),
+    ("MAIL", reply("451 4.3.0 later"), Deferred, 0),
+    ("MAIL", reply("530 5.7.0 authentication required"), Unavailable, 0),
+    ("MAIL", reply("550 5.7.1 sender rejected"), Unavailable, 0),
+    ("MAIL", reply("552 5.3.4 message too big"), Refused, 0),
+    ("MAIL", garbage, Deferred, 0),
+    ("MAIL", drip(0.05), Deferred, 0),
+    ("MAIL", drip(0.002), SENT, 1),
+    ("RCPT", drop, Deferred, 0),
+    ("RCPT", stall, Deferred, 0),
+    ("RCPT", reply("421 4.3.2 going down"), Unavailable, 0),
+    ("RCPT", reply("450 4.2.0 greylisted"), Deferred, 0),
+    ("RCPT", reply("550 5.1.1 no such user"), Refused, 0),
+    ("RCPT", reply("554 5.7.1 <b@example.com>: Relay access denied"), Unavailable, 0),
+    ("RCPT", reply("550 5.7.1 <a@example.com>: Sender address rejected: not owned by user"), Unavailable, 0),
+    ("RCPT", reply("550-5.1.1 no such user\r\n550 5.1.1 see the manual"), Refused, 0),
+    ("RCPT", reply("550 5.1.2 <relay@login.example>: Recipient address rejected: Domain not found"), Refused, 0),
+    ("RCPT", reply("550 relay@login.example is unknown here"), Refused, 0),
+    ("RCPT", refuse_and_hang_up("550 5.1.1 no such user"), Refused, 0),
+    ("RCPT", refuse_and_hang_up("550 5.1.1 no such user\r\n421 4.3.2 bye"), Refused, 0),
+    ("MAIL", refuse_and_hang_up("530 5.7.0 authentication required"), Unavailable, 0),
+    ("RCPT", garbage, Deferred, 0),
+    ("RCPT", drip(0.05), Deferred, 0),
+    ("DATA", drop, Deferred, 0),
+    ("DATA", stall, Deferred, 0),
+    ("DATA", reply("421 4.3.2 going down"), Unavailable, 0),
+    ("DATA", reply("451 4.3.0 later"), Deferred, 0),
+    ("DATA", reply("554 5.6.0 never"), Refused, 0),
+    ("DATA", reply("250 2.0.0 ok"), Deferred, 0),  # no word to go on
+    ("DATA", garbage, Deferred, 0),
+    ("DOT", drop, Deferred, 0),
+    ("DOT", stall, Deferred, 0),
+    ("DOT", accept_then_drop, Deferred, 1),
+    ("DOT", accept_then_stall, Deferred, 1),
+    ("DOT", reply("421 4.3.2 going down"), Unavailable, 0),
+    ("DOT", reply("451 4.3.0 later"), Deferred, 0),
+    ("DOT", reply("554 5.6.0 spam"), Refused, 0),
+    ("DOT", reply("554 5.7.1 relay access denied"), Unavailable, 0),
+    ("DOT", reply("354 go on"), Deferred, 0),
+    ("DOT", garbage, Deferred, 0),
+    ("DOT", drip(0.002), SENT, 1),
+    ("DOT", usual_then_drop, SENT, 1),
+    ("QUIT", drop, SENT, 1),
+    ("QUIT", stall, SENT, 1),
+    ("QUIT", garbage, SENT, 1),
+    ("QUIT", reply("500 5.0.0 no"), SENT, 1),
+    ("QUIT", drip(0.05), SENT, 1),
+]
+
+
+@pytest.mark.parametrize("pipelining", [True, False], ids=["pipelining", "one by one"])
+@pytest.mark.parametrize(("stage", "behaviour", "outcome", "copies"), TABLE)
+def test_each_misbehaviour_has_one_outcome(
+    smtp: SmtpServer, transport: Transport, stage: str, behaviour: Any, outcome: Any, copies: int, *, pipelining: bool
+) -> None:
+    if not pipelining:
+        smtp.extensions.remove("PIPELINING")
+    smtp.on(stage, behaviour)
+    begun = time.monotonic()
+    if outcome is SENT:
+        assert send(transport).code == 250
+    else:
+        with pytest.raises(outcome):
+            send(transport)
+    transport.close()
+    assert len(smtp.accepted) == copies
+    # Every wait has an end; the one after the final dot is the longest.
+    assert time.monotonic() - begun < (TIMEOUT * 12 if stage == "DOT" else TIMEOUT * 5 + 2)
+
+
+def test_what_arrives_is_what_was_stored(smtp: SmtpServer, transport: Transport) -> None:
+    send(transport)
+    assert smtp.accepted[0].source == MAIL
+    assert (smtp.accepted[0].sender, smtp.accepted[0].recipient) == ("a@example.com", "b@example.com")
+
+
+def test_one_connection_serves_many_emails(smtp: SmtpServer, transport: Transport) -> None:
+    for _ in range(5):
+        send(transport)
+    assert (smtp.connections, len(smtp.accepted)) == (1, 5)
+    # Nothing can go wrong at a NOOP: a kept connection is looked at, not asked.
+    assert not any(line.upper().startswith("NOOP") for line in smtp.commands)
+
+
+def test_a_refusal_does_not_end_the_connection_and_the_next_recipient_is_alone(smtp: SmtpServer, transport: Transport) -> None:
+    smtp.on("RCPT", reply("550 5.1.1 no such user"))
+    with pytest.raises(Refused):
+        send(transport, "gone@example.com")
+    send(transport)
+    assert [one.recipient for one in smtp.accepted] == ["b@example.com"]
+    assert smtp.connections == 1
+
+
+def test_a_server_that_wants_data_without_a_recipient_gets_no_empty_mail(smtp: SmtpServer, transport: Transport) -> None:
+    def refuse_but_keep(session: Any, usual: str) -> None:
+        session._session.say("550 5.1.1 no such user")  # the server still thinks that there is a recipient
+
+    smtp.on("RCPT", refuse_but_keep)
+    with pytest.raises(Refused):
+        send(transport, "gone@example.com")
+    send(transport)
+    assert [one.recipient for one in smtp.accepted] == ["b@example.com"]
+    assert smtp.connections == 2
+
+
+@pytest.mark.parametrize("farewell", [drop, usual_then_drop], ids=["silently", "after the last reply"])
+def test_a_kept_connection_that_has_died_is_replaced_without_a_word(smtp: SmtpServer, transport: Transport, farewell: Any) -> None:
+    smtp.on("DOT", slow(0), farewell if farewell is usual_then_drop else usual_then_drop)
+    send(transport)
+    if farewell is drop:
+        smtp.on("MAIL", drop)
+    for _ in range(3):
+        send(transport)
+    assert len(smtp.accepted) == 4
+    assert smtp.connections == (3 if farewell is drop else 2)
+
+
+def test_an_idle_421_is_seen_before_the_connection_is_used_again(smtp: SmtpServer, transport: Transport) -> None:
+    def accept_and_say_goodbye(session: Any, usual: str) -> None:
+        session.say(usual)
+        session._session.say("421 4.4.2 idle for too long")
+
+    smtp.on("DOT", accept_and_say_goodbye)
+    send(transport)
+    time.sleep(0.05)
+    send(transport)
+    assert (smtp.connections, len(smtp.accepted)) == (2, 2)
+
+
+@pytest.mark.parametrize("worn", ["421 4.7.0 too many", "452 4.5.3 too many messages on this connection"])
+def test_a_server_that_wants_a_new_connection_gets_one(smtp: SmtpServer, transport: Transport, worn: str) -> None:
+    send(transport)
+    smtp.on("MAIL", reply(worn))
+    send(transport)
+    assert (smtp.connections, len(smtp.accepted)) == (2, 2)
+
+
+def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(smtp: SmtpServer, transport: Transport) -> None:
+    def accept_and_chatter(session: Any, usual: str) -> None:
+        session.say(usual)
+        session._session.say("250 by the way")
+
+    smtp.on("DOT", accept_and_chatter)
+    send(transport)
+    time.sleep(0.05)
+    smtp.on("RCPT", reply("550 5.1.1 no such user"))
+    with pytest.raises(Refused):
+        send(transport)
+    assert (smtp.connections, len(smtp.accepted)) == (2, 1)
+
+
+def test_a_word_too_many_before_the_message_is_not_its_acceptance(smtp: SmtpServer, transport: Transport) -> None:
+    smtp.on("DATA", reply("354 go on\r\n250 2.0.0 accepted already"))
+    with pytest.raises(Deferred):
+        send(transport)
+    assert not smtp.accepted
+
+
+def test_refusals_in_a_row_are_followed_by_a_new_connection(smtp: SmtpServer, transport: Transport) -> None:
+    smtp.on("RCPT", reply("550 5.1.1 no such user"), always=True)
+    for _ in range(8):
+        with pytest.raises(Refused):
+            send(transport)
+    assert smtp.connections == 2
+
+
+def test_mail_max_emails_limits_a_connection(smtp: SmtpServer) -> None:
+    transport = Transport(Server("127.0.0.1", smtp.port, timeout=TIMEOUT, max_emails=2))
+    for _ in range(5):
+        send(transport)
+    transport.close()
+    assert smtp.connections == 3
+
+
+def test_a_message_larger_than_size_is_refused_before_it_is_sent(smtp: SmtpServer, transport: Transport) -> None:
+    smtp.extensions[:] = ["SIZE 20"]
+    with pytest.raises(Refused, match="20 at most"):
+        send(transport)
+    assert not any(line.startswith("MAIL") for line in smtp.commands)
+
+
+def test_a_foreign_local_part_needs_smtputf8(smtp: SmtpServer, transport: Transport) -> None:
+    send(transport, "zoë@example.com")
+    assert "MAIL FROM:<a@example.com> SIZE=58 SMTPUTF8" in smtp.commands
+    transport.close()
+    smtp.extensions.remove("SMTPUTF8")
+    with pytest.raises(Refused, match="SMTPUTF8"):
+        send(transport, "zoë@example.com")
+
+
+def test_what_a_server_says_at_first_is_cleaned(smtp: SmtpServer, transport: Transport) -> None:
+    smtp.on("CONNECT", reply("554 \x1b[31m\0" + "x" * 3000))
+    with pytest.raises(Unavailable) as caught:
+        send(transport)
+    assert caught.value.reply.isprintable()
+    assert len(caught.value.reply) <= 1000
+
+
+def test_nobody_at_home_is_unavailable() -> None:
+    with SmtpServer() as server:
+        port = server.port
+    with pytest.raises(Unavailable, match="refused"):
+        send(Transport(Server("127.0.0.1", port, timeout=TIMEOUT)))
+
+
+@pytest.mark.parametrize(("stage", "used"), [("CONNECT", False), ("RCPT", False), ("RCPT", True), ("DOT", False), ("DOT", True)])
+def test_cutting_the_line_ends_a_wait_at_once_and_for_good(smtp: SmtpServer, stage: str, used: bool) -> None:
+    transport = Transport(Server("127.0.0.1", smtp.port, timeout=30))
+    if used:
+        send(transport)
+    smtp.on(stage, stall)
+    timer = threading.Timer(0.2, transport.cut)
+    timer.start()
+    begun = time.monotonic()
+    with pytest.raises((Deferred, Unavailable)):
+        send(transport)
+    assert time.monotonic() - begun < 2
+    assert len(smtp.accepted) == used
+    timer.join()
+    transport.close()
+
+
+@pytest.mark.parametrize(
+    "behaviour", [drop, stall, garbage, drip(0.05), reply("421 4.3.2 bye"), reply("451 4.3.0 later"), reply("500 5.5.1 what?")]
+)
+def test_a_server_that_will_not_begin_anew_gets_a_new_connection(smtp: SmtpServer, transport: Transport, behaviour: Any) -> None:
+    smtp.on("RCPT", reply("550 5.1.1 no such user"))
+    with pytest.raises(Refused):
+        send(transport, "gone@example.com")
+    smtp.on("RSET", behaviour)
+    send(transport)
+    assert [one.recipient for one in smtp.accepted] == ["b@example.com"]
+    assert smtp.connections == 2
+
+
+# TLS and login
+
+
+@pytest.fixture
+def secure(smtp: SmtpServer, authority: trustme.CA, tmp_path: Path) -> Callable[..., Transport]:
+    """A function that gives the server a certificate and returns a transport that trusts its authority."""
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+
+    def make(name: str = "localhost", *, trusted: bool = True, **options: Any) -> Transport:
+        smtp.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert(name).configure_cert(smtp.tls)
+        smtp.implicit_tls = options.get("use_ssl", False)
+        options.setdefault("use_tls", not smtp.implicit_tls)
+        return Transport(
+            Server("localhost", smtp.port, timeout=0.5, ca_file=str(tmp_path / "ca.pem") if trusted else None, **options)
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("options", [{}, {"use_ssl": True}], ids=["STARTTLS", "implicit"])
+def test_tls_with_a_private_authority(smtp: SmtpServer, secure: Callable[..., Transport], options: dict[str, Any]) -> None:
+    transport = secure(**options)
+    send(transport)
+    send(transport)
+    transport.close()
+    assert (len(smtp.accepted), smtp.connections) == (2, 1)
+
+
+@pytest.mark.parametrize("options", [{}, {"use_ssl": True}], ids=["STARTTLS", "implicit"])
+@pytest.mark.parametrize("wrong", [{"trusted": False}, {"name": "elsewhere.example"}], ids=["unknown authority", "wrong name"])
+def test_a_certificate_that_cannot_be_trusted_stops_everything(
+    smtp: SmtpServer, secure: Callable[..., Transport], options: dict[str, Any], wrong: dict[str, Any]
+) -> None:
+    smtp.password = ("me", "secret")
+    transport = secure(username="me", password="secret", **options, **wrong)
+    with pytest.raises(Unavailable) as caught:
+        send(transport)
+    assert caught.value.ours
+    assert not any(line.startswith("AUTH") for line in smtp.commands)
+    assert not smtp.accepted
+
+
+def test_starttls_or_nothing(smtp: SmtpServer) -> None:
+    with pytest.raises(Unavailable, match="STARTTLS"):
+        send(Transport(Server("127.0.0.1", smtp.port, timeout=TIMEOUT, use_tls=True)))
+    assert not any(line.startswith("MAIL") for line in smtp.commands)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [drop, stall, garbage, drip(0.05), reply("454 4.7.0 no"), reply("501 5.5.4 no"), reply("220 2.0.0 go\r\n250 planted")],
+)
+def test_a_starttls_that_goes_wrong_sends_nothing(smtp: SmtpServer, secure: Callable[..., Transport], behaviour: Any) -> None:
+    transport = secure()
+    smtp.on("STARTTLS", behaviour)
+    with pytest.raises(Unavailable):
+        send(transport)
+    assert not any(line.startswith("MAIL") for line in smtp.commands)
+
+
+def test_a_password_logs_in(smtp: SmtpServer, secure: Callable[..., Transport]) -> None:
+    smtp.password = ("me", "secret")
+    transport = secure(username="me", password="secret")
+    send(transport)
+    transport.close()
+    assert len(smtp.accepted) == 1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "ours"),
+    [
+        (None, True),
+        (drop, False),
+        (stall, False),
+        (garbage, False),
+        (reply("454 4.7.0 later"), False),
+        (reply("421 4.7.0 bye"), False),
+    ],
+)
+def test_a_login_that_fails_is_not_the_emails_fault(
+    smtp: SmtpServer, secure: Callable[..., Transport], behaviour: Any, ours: bool
+) -> None:
+    smtp.password = ("me", "secret")
+    if behaviour is not None:
+        smtp.on("AUTH", behaviour, behaviour)
+    transport = secure(username="me", password="wrong")
+    with pytest.raises(Unavailable) as caught:
+        send(transport)
+    assert caught.value.ours is ours
+    assert not any(line.startswith("MAIL") for line in smtp.commands)
+    assert "wrong" not in str(caught.value)
+
+
+def test_a_password_is_not_said_over_an_open_line(smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    smtp.password = ("me", "secret")
+    transport = Transport(Server("127.0.0.1", smtp.port, timeout=TIMEOUT, username="me", password="secret"))
+    send(transport)  # loopback is nobody else's
+    transport.close()
+    import ipaddress
+
+    monkeypatch.setattr(ipaddress.IPv4Address, "is_loopback", property(lambda _: False))
+    with pytest.raises(Unavailable, match="not sent over a connection without TLS"):
+        send(transport)

@@ -1,0 +1,176 @@
+"""Logging in by XOAUTH2, with a token endpoint of the test's own."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import pytest
+
+from flask_outbox.errors import Unavailable
+from flask_outbox.smtp.conversation import Envelope
+from flask_outbox.smtp.oauth import OAuth
+from flask_outbox.smtp.transport import Server, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.smtpserver import SmtpServer
+
+MAIL = b"Subject: hi\r\n\r\ntext\r\n"
+
+
+class Endpoint:
+    """Gives one token after the other, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, list[str]]] = []
+        self.life: Any = 3600
+        self.broken: tuple[int, bytes] | None = None
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                endpoint.asked.append(form)
+                number = len(endpoint.asked)
+                answer = {"access_token": f"token-{number}", "expires_in": endpoint.life, "refresh_token": f"refresh-{number}"}
+                code, body = endpoint.broken or (200, json.dumps(answer).encode())
+                self.send_response(code)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/token"
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    one = Endpoint()
+    thread = threading.Thread(target=one.server.serve_forever, daemon=True)
+    thread.start()
+    yield one
+    one.server.shutdown()
+    one.server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def transport(endpoint: Endpoint, smtp: SmtpServer) -> Iterator[Transport]:
+    """A transport whose server takes every token but those in smtp.stale."""
+    smtp.password = ("unused", "unused")
+    smtp.stale = set()  # type: ignore[attr-defined]
+    smtp.seen = []  # type: ignore[attr-defined]
+
+    def check(session: Any, usual: str) -> None:
+        said = base64.b64decode(smtp.commands[-1].split(" ")[2]).decode()
+        token = said.partition("Bearer ")[2].rstrip("\x01")
+        assert said == f"user=me@example.com\x01auth=Bearer {token}\x01\x01"
+        smtp.seen.append(token)  # type: ignore[attr-defined]
+        if token not in smtp.stale:  # type: ignore[attr-defined]
+            session.say("235 2.7.0 welcome")
+            return
+        # As Google does it: the reason as a challenge, and the refusal after an empty answer.
+        session.say("334 " + base64.b64encode(b'{"status":"401"}').decode())
+        assert session.line() == b""
+        session.say("535 5.7.8 bad token")
+
+    smtp.on("AUTH", check, always=True)
+    oauth = OAuth("me@example.com", "client", "secret", "refresh-0", endpoint.url, timeout=1)
+    one = Transport(Server("127.0.0.1", smtp.port, timeout=2, username="me@example.com", oauth=oauth))
+    yield one
+    one.close()
+
+
+def send(transport: Transport) -> None:
+    transport.transmit(Envelope("a@example.com", "b@example.com", MAIL))
+
+
+def test_a_token_is_fetched_once_and_kept(transport: Transport, endpoint: Endpoint, smtp: SmtpServer) -> None:
+    for _ in range(3):
+        send(transport)
+        transport.close()
+    assert smtp.seen == ["token-1"] * 3  # type: ignore[attr-defined]
+    assert endpoint.asked == [
+        {"grant_type": ["refresh_token"], "client_id": ["client"], "client_secret": ["secret"], "refresh_token": ["refresh-0"]}
+    ]
+
+
+@pytest.mark.parametrize("life", [60, "60"])
+def test_a_token_that_is_about_to_end_is_fetched_again_with_the_new_refresh_token(
+    transport: Transport, endpoint: Endpoint, smtp: SmtpServer, life: Any
+) -> None:
+    endpoint.life = life
+    send(transport)
+    transport.close()
+    time.sleep(1.05)
+    send(transport)
+    assert [form["refresh_token"] for form in endpoint.asked] == [["refresh-0"], ["refresh-1"]]
+
+
+def test_a_token_that_is_refused_is_fetched_again_and_the_same_connection_goes_on(
+    transport: Transport, endpoint: Endpoint, smtp: SmtpServer
+) -> None:
+    send(transport)
+    transport.close()
+    smtp.stale.add("token-1")  # type: ignore[attr-defined]
+    send(transport)
+    assert smtp.seen == ["token-1", "token-1", "token-2"]  # type: ignore[attr-defined]
+    assert (smtp.connections, len(smtp.accepted)) == (2, 2)
+
+
+def test_a_mailbox_that_takes_no_token_is_our_own_trouble(transport: Transport, smtp: SmtpServer) -> None:
+    smtp.stale |= {"token-1", "token-2"}  # type: ignore[attr-defined]
+    with pytest.raises(Unavailable) as caught:
+        send(transport)
+    assert caught.value.ours
+
+
+@pytest.mark.parametrize(
+    ("broken", "ours"),
+    [
+        ((500, b""), False),
+        ((429, b"{}"), False),
+        ((400, b'{"error": "invalid_grant", "refresh_token": "refresh-0"}'), True),
+        ((401, b"<html>no"), True),
+        ((200, b"no json"), False),
+        ((200, b"[]"), False),
+        ((200, b"{}"), False),
+    ],
+)
+def test_an_endpoint_that_is_down_or_refuses_is_unavailable(
+    transport: Transport, endpoint: Endpoint, smtp: SmtpServer, broken: tuple[int, bytes], ours: bool
+) -> None:
+    endpoint.broken = broken
+    with pytest.raises(Unavailable) as caught:
+        send(transport)
+    assert caught.value.ours is ours
+    assert "refresh-0" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert not any(line.startswith(("AUTH", "MAIL")) for line in smtp.commands)
+
+
+def test_nobody_at_the_endpoint_is_unavailable(smtp: SmtpServer) -> None:
+    smtp.password = ("unused", "unused")
+    oauth = OAuth("me@example.com", "client", "", "refresh", "http://127.0.0.1:1/token", timeout=1)
+    with pytest.raises(Unavailable, match="token endpoint"):
+        send(Transport(Server("127.0.0.1", smtp.port, timeout=2, oauth=oauth)))
+
+
+def test_an_endpoint_that_speaks_no_http_is_unavailable(smtp: SmtpServer) -> None:
+    # An SMTP server's greeting is no status line.
+    oauth = OAuth("me@example.com", "client", "", "refresh", f"http://127.0.0.1:{smtp.port}/token", timeout=1)
+    with pytest.raises(Unavailable, match="token endpoint"):
+        oauth.sasl()
+
+
+def test_no_secret_is_in_the_repr() -> None:
+    assert "secret" not in repr(OAuth("me@example.com", "client", "secret", "secret"))
