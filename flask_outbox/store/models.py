@@ -206,7 +206,7 @@ def copy_tables(metadata: sa.MetaData) -> None:
     _use_schema(metadata.schema)
     for table in Base.metadata.sorted_tables:
         if table.key not in metadata.tables:
-            for column in table.to_metadata(metadata, schema=metadata.schema).columns:
+            for column in table.to_metadata(metadata, schema=metadata.schema).columns:  # type: ignore[arg-type] # None is documented: the target's own
                 if isinstance(column.type, UTCDateTime):
                     column.type = sa.DateTime(timezone=True)
 
