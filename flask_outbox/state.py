@@ -23,8 +23,8 @@ from .smtp.oauth import OAuth
 from .smtp.staging import Staging
 from .smtp.transport import Server, Transport
 from .store.enqueue import Enqueuer
-from .store.insertion import Insertion
 from .store.outbox import Outbox
+from .store.statements import InsertStatements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
     @cached_property
     def enqueuer(self) -> Enqueuer:
         """Return what stores messages in this app's database."""
-        return Enqueuer(Insertion(self.engine.dialect), self)
+        return Enqueuer(InsertStatements(self.engine.dialect), self)
 
     @cached_property
     def templates(self) -> Environment:
@@ -153,7 +153,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
     def forget_health(self) -> None:
         """Let the SMTP server be tried again at once, however long it was to be left alone."""
         outbox = Outbox(self.engine, worker_name())
-        outbox.end_rest()
+        outbox.health.end_pause()
         outbox.close()
 
     # How a transaction with emails has ended

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from ..errors import Deferred, Held, Refused, Unavailable
 from ..smtp.conversation import Envelope, Reply
-from ..store.outbox import BATCH, LeaseLost, Try
+from ..store.lease import LeaseLost
+from ..store.outbox import BATCH, Try
 from .refusals import Suspicion
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
     from ..errors import TransmissionError
     from ..smtp.transport import Transport
-    from ..store.outbox import Batch, Claimed, Outbox
+    from ..store.lease import Batch, Claimed
+    from ..store.outbox import Outbox
     from .rate import Rate
 
 log = logging.getLogger(__name__)
@@ -117,7 +119,7 @@ class Delivery:
         if give_back:
             self._outbox.close()
         else:
-            self._outbox.rest()
+            self._outbox.flush()
         if self._transport is not None:
             self._transport.rest()
 
@@ -148,7 +150,7 @@ class Delivery:
             log.warning("mail: %d emails of a worker that stopped in the middle go out again", recovered)
 
     def _may_claim(self, end: float) -> bool:
-        return not self._outbox.is_resting() and self._is_connected() and self._is_allowed(end)
+        return not self._outbox.health.is_paused() and self._is_connected() and self._is_allowed(end)
 
     def _is_over(self, end: float) -> bool:
         return self._stopped.is_set() or time.monotonic() >= end
@@ -215,7 +217,7 @@ class Delivery:
             self.is_turned_away = True
             log.info("mail: a further connection was turned away, so fewer are used for a while: %s", _shorten(error))
             return
-        rest = self._outbox.note_unavailable(error)
+        rest = self._outbox.health.note_unavailable(error)
         what = "our own configuration is refused" if error.ours else "the server cannot be used"
         log.error("mail: no email can be sent, %s; next try in %d s: %s", what, rest.total_seconds(), _shorten(error))
 
@@ -249,7 +251,7 @@ class Delivery:
         return self._settle_sent(batch, email, one)
 
     def _transmit(self, batch: Batch, email: Claimed, following: Claimed | None) -> Reply:
-        letter = self._outbox.letter(batch, email)
+        letter = self._outbox.load_message(batch, email)
         if letter.source is None:
             raise Refused("the message has been erased, so it cannot be sent")
         if self._transport is None:
@@ -266,7 +268,7 @@ class Delivery:
         """Return what can be announced of the *email* that follows: not a large one, which is read when its turn comes."""
         if email is None or (email.expires_at is not None and email.expires_at <= batch.now()):
             return None
-        letter = batch.letters.get(email.content_id)
+        letter = batch.messages.get(email.content_id)
         return Envelope(letter.sender, email.recipient, letter.source) if letter and letter.source is not None else None
 
     def _settle_sent(self, batch: Batch, email: Claimed, one: Try) -> int:
@@ -279,7 +281,7 @@ class Delivery:
 
     def _note_available(self, said: Try | TransmissionError) -> None:
         """Note that the server works, which it does where it has answered an email."""
-        if said.code is not None and self._outbox.note_available():
+        if said.code is not None and self._outbox.health.note_available():
             log.warning("mail: the SMTP server works again")
 
     def _settle_refused(self, batch: Batch, email: Claimed, error: Refused, one: Try) -> int:

@@ -14,7 +14,8 @@ from ..smtp.conversation import OF_THE_MAILBOX
 
 if TYPE_CHECKING:
     from ..errors import Refused
-    from ..store.outbox import Claimed, Try
+    from ..store.lease import Claimed
+    from ..store.outbox import Try
 
 MOST_ALIKE = 5
 # What differs between two replies that say the same: queue ids, times, addresses.

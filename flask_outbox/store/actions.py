@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from .models import Status, attempts, contents, emails
-from .outbox import erase_secrets
+from .statements import erase_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,7 +81,7 @@ def _retry(connection: Connection, which: sa.ColumnElement[bool]) -> int:
 
 
 def _erase_secret_of(connection: Connection, email_id: int) -> None:
-    erase_secrets(connection, connection.scalars(sa.select(emails.c.content_id).where(emails.c.id == email_id)).one())
+    erase_secret(connection, connection.scalars(sa.select(emails.c.content_id).where(emails.c.id == email_id)).one())
 
 
 def _why_not(connection: Connection, email_id: int, what: str) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from flask_mail import Message
 
     from ..message.writer import Wire
-    from .insertion import Insertion
+    from .statements import InsertStatements
 
 # What fits a SMALLINT.
 LARGEST_PRIORITY = 32767
@@ -26,7 +26,7 @@ LARGEST_PRIORITY = 32767
 class Enqueuer:
     """Stores messages for one app: with its *insertion* statements, and telling *owner* how the transaction ends."""
 
-    def __init__(self, insertion: Insertion, owner: Owner) -> None:
+    def __init__(self, insertion: InsertStatements, owner: Owner) -> None:
         self._insertion = insertion
         self._owner = owner
 

@@ -10,9 +10,10 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox import BULK, URGENT, Attempt, Email, Message, enqueue
-from flask_outbox.store import outbox
+from flask_outbox.store import lease
 from flask_outbox.store.models import Health
 from flask_outbox.store.outbox import BATCH
+from flask_outbox.store.statements import due_statement
 from flasky.extensions import db
 from tests.smtpserver import SmtpServer, accept_then_drop, drop, reply, slow
 
@@ -72,7 +73,7 @@ def test_a_claim_reads_what_it_takes_and_sorts_no_backlog(put: Put) -> None:
             connection.execute(sa.text(f"{copies} SELECT {same}"))
         if connection.dialect.name == "postgresql":  # which does so by itself, in time
             connection.execute(sa.text("ANALYZE"))
-        due = outbox._due(connection.dialect).params(now=datetime.now(UTC), limit=50)
+        due = due_statement(connection.dialect).params(now=datetime.now(UTC), limit=50)
         query = due.compile(connection, compile_kwargs={"literal_binds": True})
         explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
         plan = str(connection.exec_driver_sql(f"{explain} {query}").all())
@@ -368,7 +369,7 @@ def test_a_server_that_answers_an_email_is_there_again(smtp: SmtpServer, put: Pu
 def test_a_connection_that_takes_longer_than_a_lease_is_made_before_the_claim(
     smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "LEASE", timedelta(seconds=0.5))
+    monkeypatch.setattr(lease, "LEASE", timedelta(seconds=0.5))
     smtp.on("CONNECT", slow(0.4))
     smtp.on("EHLO", slow(0.4))
     put()

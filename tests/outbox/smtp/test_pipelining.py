@@ -12,7 +12,7 @@ from flask_outbox.errors import Deferred, Refused, Unavailable
 from flask_outbox.smtp.conversation import Conversation, Envelope
 from flask_outbox.smtp.staging import Staging
 from flask_outbox.smtp.transport import Server, Transport
-from flask_outbox.store.outbox import LeaseLost
+from flask_outbox.store.lease import LeaseLost
 from tests.e2e.postfix import Postfix, why_not
 from tests.servers import wait_until
 from tests.smtpserver import Session, SmtpServer, accept_then_drop, drop, garbage, reply, slow, stall, usual_then_drop

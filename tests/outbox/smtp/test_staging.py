@@ -9,7 +9,7 @@ import pytest
 from flask_outbox import Message, Refused, enqueue
 from flask_outbox.smtp.conversation import Envelope
 from flask_outbox.smtp.staging import Staging
-from flask_outbox.store import actions as operate
+from flask_outbox.store import actions
 from flasky.extensions import db
 from flasky.mail import mail
 
@@ -56,7 +56,7 @@ def test_other_mail_is_held_and_goes_out_once_it_is_allowed(make_app: Callable[.
         number = held.id
     app = make_app()
     with app.app_context():
-        operate.retry(db.engine, number)
+        actions.retry(db.engine, number)
         app.extensions["mail"].deliver()
     assert [one.recipient for one in smtp.accepted] == ["team@example.com", "customer@elsewhere.example"]
 
