@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import flask_mail
 from flask import Flask, current_app
 
-from .cli.commands import mail_cli
+from .cli import mail_cli
 from .delivery.couriers import Lanes
 from .delivery.delivery import Delivery
 from .delivery.rate import Rate

@@ -13,7 +13,6 @@ from jinja2 import StrictUndefined, TemplateError, TemplateNotFound, TemplateSyn
 
 from ..errors import InvalidMessage
 from .address import parse
-from .header import reject_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,55 +36,29 @@ def compose(to: type_of_address, subject: str, template: str, /, **context: Any)
         message = f"the subject is {type(subject).__name__}, not a string"
         raise InvalidMessage(message)
     current_app.update_template_context(context)
-    return _fill(to, subject, template, context)
+    return fill(to, subject, template, context)
 
 
-class Draft:
-    """A mail that is personal for each who gets it, its subject too: compiled once, for as many as there are.
-
-    *subject* is a Jinja template in the environment of mail templates. Raises InvalidMessage where it is broken, or a half of
-    the pair is missing or broken.
-    """
-
-    def __init__(self, subject: str, template: str) -> None:
-        reject_controls(subject, "the subject")
-        templates = current_app.extensions["mail"].templates
-        with _explained("the subject"):
-            # A header is no HTML: nothing in it is escaped.
-            self._subject = templates.overlay(autoescape=False).from_string(subject)
-        self._template = template
-        for name in _halves(template):
-            with _explained(f"the template {name}"):
-                templates.get_template(name)
-
-    def compose(self, to: type_of_address, values: dict[str, Any]) -> Message:
-        """Render it with *values* into a message to *to*; raise InvalidMessage as ``compose`` does."""
-        parse(to, "recipient")
-        context = dict(values)
-        current_app.update_template_context(context)
-        with _explained("the subject"):
-            subject = self._subject.render(context)
-        return _fill(to, subject, self._template, context)
-
-
-def _halves(template: str) -> tuple[str, str]:
+def halves(template: str) -> tuple[str, str]:
+    """Return the file names of both halves of *template*."""
     return f"{template}.txt", f"{template}.html"
 
 
-def _fill(to: type_of_address, subject: str, template: str, context: dict[str, Any]) -> Message:
+def fill(to: type_of_address, subject: str, template: str, context: dict[str, Any]) -> Message:
+    """Return a message to *to* with both halves of *template* rendered; raise InvalidMessage if one is missing or broken."""
     mail = current_app.extensions["mail"]
-    text, html = (_render(mail.templates, name, context) for name in _halves(template))
+    text, html = (_render(mail.templates, name, context) for name in halves(template))
     return Message(mail.subject_prefix + subject, [to], text, html, sender=mail.sender)
 
 
 def _render(templates: Environment, name: str, context: dict[str, Any]) -> str:
-    with _explained(f"the template {name}"):
+    with explained(f"the template {name}"):
         return templates.get_template(name).render(context)
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Say in one sentence what is wrong with a template; *what* is its name for the reader."""
+def explained(what: str) -> Iterator[None]:
+    """Turn whatever is wrong with a template into an InvalidMessage of one sentence; *what* names the template."""
     try:
         yield
     except TemplateNotFound as error:

@@ -1,0 +1,1 @@
+"""The command that compares the real tables with the expected ones: check."""
