@@ -111,7 +111,17 @@ def test_bad_input_is_one_clear_line_and_stores_nothing(runner: Any, outbox: Any
     assert outbox() == []
 
 
-EVERY = [SEND, ["mail", "list"], ["mail", "list", "--status", "sent"], ["mail", "show", "1"], ["mail", "deliver"]]
+EVERY = [
+    SEND,
+    ["mail", "list"],
+    ["mail", "list", "--status", "sent"],
+    ["mail", "show", "1"],
+    ["mail", "why", "a@b.example"],
+    ["mail", "health"],
+    ["mail", "deliver"],
+    ["mail", "cancel", "1"],
+    ["mail", "purge", "--older-than", "1d"],
+]
 
 
 @pytest.mark.parametrize("arguments", EVERY, ids=" ".join)
