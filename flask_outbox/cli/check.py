@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 @mail_cli.command("check")
 @click.option("--sql", is_flag=True, help="Print the SQL statements that remove the differences, instead of the differences.")
 def check_command(*, sql: bool) -> None:
-    """Compare the outbox tables in the database with the expected ones; exit with code 1 if they differ.
+    """Compare the outbox tables with the expected ones.
 
-    With Flask-Migrate, remove a difference with flask db migrate and flask db upgrade. Without it, review the output of --sql and
-    run it. A comment in that output marks what plain SQL cannot do, and makes the exit code 1.
+    Exits with code 1 if they differ. With Flask-Migrate, remove a difference with flask db migrate and flask db upgrade. Without
+    it, review the output of --sql and run it. A comment in that output marks what plain SQL cannot do, and makes the exit code 1.
     """
     differences = compare(current_state().engine, _expected_tables())
     if sql:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @mail_cli.command("deliver")
 def deliver_command() -> None:
-    """Send due email now, in the foreground; exit with code 1 if the server cannot be used.
+    """Send due email now, in the foreground.
 
-    Run it from cron if no worker and no background thread delivers.
+    Exits with code 1 if the server cannot be used. Run it from cron if no worker and no background thread delivers.
     """
     state = current_state()
     # An operator who asks for it wants a try now, even if the next one is due in a minute.
@@ -62,5 +62,9 @@ def retry_command(email_id: int | None, status: str | None) -> None:
 @mail_cli.command("purge")
 @click.option("--older-than", required=True, type=Age(), help="Minimum age since the email was finished: 30d, 12h.")
 def purge_command(older_than: timedelta) -> None:
-    """Delete finished emails, in small transactions that do not block delivery."""
+    """Delete finished emails.
+
+    It takes small transactions, so that it does not block delivery. After that, flask mail send-many no longer knows who has
+    got an email.
+    """
     click.echo(f"{count(sum(purge(current_state().engine, older_than)), 'email')} deleted")

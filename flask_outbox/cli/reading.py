@@ -37,9 +37,9 @@ def show_command(email_id: int) -> None:
 @click.argument("address")
 @click.option("-n", "--number", type=LIMIT, default=10, show_default=True, help="Maximum number of emails, newest first.")
 def why_command(address: str, number: int) -> None:
-    """Show the history of the emails to ADDRESS, to answer "did she get it?".
+    """Show the history of the emails to ADDRESS.
 
-    Upper and lower case are the same.
+    It answers "did she get it?". Upper and lower case are the same.
     """
     emails = newest_to(open_session(), parse(address, "the address").envelope, number)
     if not emails:
@@ -53,7 +53,10 @@ def why_command(address: str, number: int) -> None:
 
 @mail_cli.command("health")
 def health_command() -> None:
-    """Say whether email can be sent and how much is waiting; exit with code 1 if it cannot."""
+    """Say whether email can be sent and how much waits.
+
+    Exits with code 1 if it cannot, and says why and since when.
+    """
     found = overview(current_state().engine)
     for status, number in found.counts.items():
         click.echo(f"{status:<10}{number:>8}")
