@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from flask import current_app
 
+from ..direct import Message
 from ..message.address import parse
 from ..message.header import reject_controls
-from ..message.templates import explained, fill, halves
+from ..message.templates import explained, halves, render
+from ..state import current_state
 
 if TYPE_CHECKING:
-    from flask_mail import Message
-
     from ..message.address import type_of_address
 
 
@@ -24,14 +24,14 @@ class MailMerge:
 
     def __init__(self, subject: str, template: str) -> None:
         reject_controls(subject, "the subject")
-        templates = current_app.extensions["mail"].templates
+        state = current_state()
+        self._templates, self._template, self._prefix = state.templates, template, state.settings.subject_prefix
         with explained("the subject"):
             # A header is not HTML: nothing in it is escaped.
-            self._subject = templates.overlay(autoescape=False).from_string(subject)
-        self._template = template
+            self._subject = self._templates.overlay(autoescape=False).from_string(subject)
         for name in halves(template):
             with explained(f"the template {name}"):
-                templates.get_template(name)
+                self._templates.get_template(name)
 
     def compose(self, to: type_of_address, values: dict[str, Any]) -> Message:
         """Render the pair with *values* into a message to *to*; raise InvalidMessage as the library's ``compose`` does."""
@@ -40,4 +40,5 @@ class MailMerge:
         current_app.update_template_context(context)
         with explained("the subject"):
             subject = self._subject.render(context)
-        return fill(to, subject, self._template, context)
+        text, html = render(self._templates, self._template, context)
+        return Message(self._prefix + subject, [to], text, html)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
-from ..api import content_values, envelope_values
 from ..errors import InvalidMessage
 from ..message.address import parse
 from ..message.writer import write
+from ..store.enqueue import content_values, envelope_values
 from ..store.models import Priority, contents, emails
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-from flask import current_app
 
+from ..state import current_state
 from ..store.models import Base
 from ..store.schema import compare, statements
-from .group import current_state, mail_cli
+from .group import mail_cli
 from .printing import count
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def check_command(*, sql: bool) -> None:
 def _expected_tables() -> Iterable[sa.Table]:
     """Return the tables as the host's metadata describes them, with its schema and naming convention; or else our own."""
     own = Base.metadata.sorted_tables
-    metadata = getattr(current_app.extensions.get("sqlalchemy"), "metadata", None)
+    metadata = current_state().database.metadata
     if metadata is None:
         return own
     names = {table.name for table in own}

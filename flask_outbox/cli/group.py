@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 import sqlalchemy as sa
-from flask import current_app
 from flask.cli import AppGroup
 from sqlalchemy.orm import Session
 
 from ..errors import MailError
+from ..state import current_state
 from ..store.actions import NotPossible
 
 # PostgreSQL's codes for a missing table and a missing column.
@@ -42,11 +42,6 @@ def _explain(error: sa.exc.DBAPIError) -> str:
 
 
 mail_cli = MailGroup("mail", help="Send email, look up what happened to it, and operate the outbox.")
-
-
-def current_state() -> Any:
-    """Return the state of the current app's mail."""
-    return current_app.extensions["mail"]
 
 
 def open_session() -> Session:

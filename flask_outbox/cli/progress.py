@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 import sqlalchemy as sa
 
-from ..delivery.rq_worker import InlineBell
 from .printing import count
 
 if TYPE_CHECKING:
@@ -19,18 +18,19 @@ if TYPE_CHECKING:
 
     from ..bulk.recipients import Recipients
     from ..bulk.sending import Sending, Tally
+    from ..state import MailState
 
 CONTINUE = "run the same command again to continue"
 
 
-def store(sending: Sending, recipients: Recipients, state: Any) -> None:
+def store(sending: Sending, recipients: Recipients, state: MailState) -> None:
     """Store a sending with a progress bar, wake the workers meanwhile, and print the result.
 
     *state* is the app's mail state. Raises ClickException if the sending is incomplete, because somebody has stopped it or some
     lines are invalid.
     """
     # A delivery thread of this process would end with the command. An inline bell delivers before it returns: ring it once.
-    rings, at_the_end = sending.is_due and not state.delivers_here, isinstance(state.bell, InlineBell)
+    rings, at_the_end = sending.is_due and not state.delivers_here, state.bell.is_inline
     with _stopping() as stop:
         for _ in _with_bar(sending, recipients):
             if rings and not at_the_end:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..api import enqueue
+from ..api import compose, enqueue
 from ..bulk.merge import MailMerge
 from ..bulk.recipients import Recipients, seekable
 from ..bulk.sending import Sending, default_key
-from ..message.templates import compose
+from ..state import current_state
 from ..store.models import Priority
-from .group import current_state, mail_cli
+from .group import mail_cli
 from .parameters import Moment, variables
 from .progress import store
 

@@ -1,4 +1,8 @@
-"""A template pair and a context become one flask_mail.Message."""
+"""Render a template pair, ``name.txt`` and ``name.html``, in an environment made for mail.
+
+A missing variable is an error there, and every link is absolute and begins with the configured base URL, whatever Host a
+request has claimed.
+"""
 
 from __future__ import annotations
 
@@ -7,36 +11,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flask import Flask, current_app
-from flask_mail import Message
+from flask import Flask, request
 from jinja2 import StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
 
 from ..errors import InvalidMessage
-from .address import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jinja2 import Environment
 
-    from .address import type_of_address
-
 # What a wrong expression in a template raises; url_for for a page that does not exist is a LookupError.
 BROKEN = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-
-
-def compose(to: type_of_address, subject: str, template: str, /, **context: Any) -> Message:
-    """Render ``template.txt`` and ``template.html`` with *context* into a message to *to*.
-
-    The message can be added to (``attach``, ``cc``, ``reply_to``) before it is given to ``enqueue``. Raises InvalidMessage
-    where a half is missing or broken, a variable is missing, or the address is none.
-    """
-    parse(to, "recipient")
-    if not isinstance(subject, str):
-        message = f"the subject is {type(subject).__name__}, not a string"
-        raise InvalidMessage(message)
-    current_app.update_template_context(context)
-    return fill(to, subject, template, context)
 
 
 def halves(template: str) -> tuple[str, str]:
@@ -44,11 +30,10 @@ def halves(template: str) -> tuple[str, str]:
     return f"{template}.txt", f"{template}.html"
 
 
-def fill(to: type_of_address, subject: str, template: str, context: dict[str, Any]) -> Message:
-    """Return a message to *to* with both halves of *template* rendered; raise InvalidMessage if one is missing or broken."""
-    mail = current_app.extensions["mail"]
-    text, html = (_render(mail.templates, name, context) for name in halves(template))
-    return Message(mail.subject_prefix + subject, [to], text, html, sender=mail.sender)
+def render(templates: Environment, template: str, context: dict[str, Any]) -> tuple[str, str]:
+    """Return both halves of *template*, rendered; raise InvalidMessage if one is missing or broken."""
+    text, html = (_render(templates, name, context) for name in halves(template))
+    return text, html
 
 
 def _render(templates: Environment, name: str, context: dict[str, Any]) -> str:
@@ -69,7 +54,7 @@ def explained(what: str) -> Iterator[None]:
         message = f"{where} is broken in line {error.lineno}: {error.message}"
         raise InvalidMessage(message) from error
     except UndefinedError as error:
-        message = f"{what} asks for something that was not given: {error.message}"
+        message = f"{what} uses a variable that was not given: {error.message}"
         raise InvalidMessage(message) from error
     except BROKEN as error:
         message = f"{what} cannot be rendered: {type(error).__name__}: {error}"
@@ -77,9 +62,9 @@ def explained(what: str) -> Iterator[None]:
 
 
 def mail_templates(app: Flask, base_url: str) -> Environment:
-    """Return the app's template environment for mail: a missing variable is an error, and links begin with *base_url*."""
+    """Return *app*'s template environment for mail: variables must exist, and links begin with *base_url*."""
     environment = app.jinja_env.overlay(undefined=StrictUndefined)
-    own: dict[str, Any] = {"url_for": url_builder(app, base_url)} if base_url else {}
+    own: dict[str, Any] = {"url_for": url_builder(app, base_url) if base_url else _no_base_url}
     environment.globals = ChainMap(own, app.jinja_env.globals)  # type: ignore[assignment] # any mapping serves
     return environment
 
@@ -90,9 +75,19 @@ def url_builder(app: Flask, base_url: str) -> Callable[..., str]:
     adapter = app.url_map.bind(base.netloc, base.path or "/", url_scheme=base.scheme)
 
     def url_for(endpoint: str, *, _anchor: str | None = None, **values: Any) -> str:
-        for name in ("_external", "_scheme"):
+        for name in ("_external", "_scheme", "_method"):
             values.pop(name, None)
+        if endpoint.startswith("."):
+            # As Flask does: relative to the blueprint of the request.
+            blueprint = request.blueprint if request else None
+            endpoint = f"{blueprint}{endpoint}" if blueprint else endpoint[1:]
+        app.inject_url_defaults(endpoint, values)
         url = adapter.build(endpoint, values, force_external=True)
         return f"{url}#{_anchor}" if _anchor else url
 
     return url_for
+
+
+def _no_base_url(endpoint: str, **_: Any) -> str:
+    message = f"the template links to {endpoint!r}, and MAIL_BASE_URL is not set: a link in a mail must be absolute. Set it"
+    raise InvalidMessage(message)

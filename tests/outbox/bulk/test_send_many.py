@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox import BULK, URGENT
-from flask_outbox.delivery.rq_worker import RqBell, ThreadBell
+from flask_outbox.delivery.bells import ThreadBell
+from flask_outbox.delivery.rq_worker import RqBell
 from tests.lettered import with_letter, write_people
 from tests.outbox.conftest import Bell
 
@@ -98,9 +99,9 @@ def test_invalid_lines_are_reported_and_the_exit_code_says_so(send_many: Any, ou
         (
             PEOPLE,
             {"subject": "{{ nome }}"},
-            "(line 2) cannot be rendered: the subject asks for something that was not given: 'nome'",
+            "(line 2) cannot be rendered: the subject uses a variable that was not given: 'nome'",
         ),
-        ("email\na@b.example\n", {"subject": "x"}, "the template mail/letter.txt asks for something that was not given: 'name'"),
+        ("email\na@b.example\n", {"subject": "x"}, "the template mail/letter.txt uses a variable that was not given: 'name'"),
     ],
     ids=lambda value: str(value)[:30],
 )
