@@ -114,7 +114,7 @@ def test_purging_removes_what_is_finished_and_old_and_nothing_else(
 
 
 def test_purging_goes_in_small_transactions(put: Put, deliver: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(actions, "CHUNK", 2)
+    monkeypatch.setattr(actions, "PURGE_CHUNK", 2)
     for _ in range(5):
         put()
     deliver()
