@@ -16,19 +16,21 @@ import flask_mail
 from flask import Flask, current_app
 
 from .cli.commands import mail_cli
-from .delivery.couriers import Lanes
+from .delivery.couriers import Couriers
 from .delivery.delivery import Delivery
 from .delivery.rate import Rate
 from .delivery.rq_worker import BELL_TIMEOUT, InlineBell, RqBell, ThreadBell, Worker, connect
 from .delivery.thread import Deliverer
-from .errors import Deferred, Refused, TransmissionError, Unavailable
+from .errors import Deferred, Held, Refused, TransmissionError, Unavailable
 from .message.address import parse
 from .message.templates import mail_templates
 from .message.writer import write
-from .smtp.conversation import Envelope, nothing
+from .smtp.connection import no_guard
+from .smtp.envelope import Envelope
 from .smtp.oauth import OAuth
+from .smtp.server import Server
 from .smtp.staging import Staging
-from .smtp.transport import Server, Transport
+from .smtp.transport import Transport
 from .store.insertion import Insertion
 from .store.models import copy_tables
 from .store.outbox import RETRY_FOR, Outbox
@@ -145,9 +147,9 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
 
     # Delivering
 
-    def make_delivery(self) -> Lanes:
+    def make_delivery(self) -> Couriers:
         """Return what delivers, with connections of its own."""
-        # Not looked up later: a further lane has no app context.
+        # Not looked up later: a further courier has no app context.
         engine, rate = self.engine, self._make_rate()
 
         def make(on_backlog: Callable[[], None], *, is_further: bool) -> Delivery:
@@ -156,7 +158,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
             return Delivery(outbox, transport, rate, on_backlog, is_further=is_further)
 
         # Only RQ has other workers to call for help.
-        return Lanes(make, self.connections, self.bell.ring if isinstance(self.bell, RqBell) else nothing)
+        return Couriers(make, self.connections, self.bell.ring if isinstance(self.bell, RqBell) else no_guard)
 
     def _make_rate(self) -> Rate | None:
         text = self.app.config.get("MAIL_RATE")
@@ -297,7 +299,7 @@ class Connection(flask_mail.Connection):
         while waiting:
             try:
                 self._transport.transmit(Envelope(sender, waiting[0], wire.source))
-            except (Refused, Deferred) as error:
+            except (Refused, Deferred, Held) as error:
                 failures.append(_Failure(waiting[0], error))
             except Unavailable as error:
                 return [_Failure(", ".join(waiting), error), *failures]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from .couriers import Lanes
+    from .couriers import Couriers
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +39,10 @@ GIVE_BACK_WITHIN = 0.3
 class Deliverer:
     """Runs *delivery* in a thread until it is stopped; *app*'s context is pushed for each pass."""
 
-    def __init__(self, app: Flask, make_delivery: Callable[[], Lanes]) -> None:
+    def __init__(self, app: Flask, make_delivery: Callable[[], Couriers]) -> None:
         self._app = app
         self._make_delivery = make_delivery
-        self._delivery: Lanes | None = None
+        self._delivery: Couriers | None = None
         self._wanted = threading.Event()
         self._idle = threading.Condition()
         self._rests = 0
@@ -138,9 +138,9 @@ class Deliverer:
                     self._has_rested.set()
                 if not self._is_wanted_before(until, self._delivery):
                     break
-            self._delivery.rest()
+            self._delivery.on_idle()
 
-    def _is_wanted_before(self, end: float, delivery: Lanes) -> bool:
+    def _is_wanted_before(self, end: float, delivery: Couriers) -> bool:
         """Return whether there is more to deliver in the moments after the last email."""
         while time.monotonic() < end and not self._stopping.is_set():
             if self._wanted.wait(LOOK_EVERY) or delivery.has_due():

@@ -11,8 +11,9 @@ import pytest
 import trustme
 
 from flask_outbox.errors import Deferred, Refused, Unavailable
-from flask_outbox.smtp.conversation import Envelope
-from flask_outbox.smtp.transport import Server, Transport
+from flask_outbox.smtp.envelope import Envelope
+from flask_outbox.smtp.server import Server
+from flask_outbox.smtp.transport import Transport
 from tests.smtpserver import (
     Drop,
     SmtpServer,

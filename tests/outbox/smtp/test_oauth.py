@@ -13,9 +13,10 @@ from urllib.parse import parse_qs
 import pytest
 
 from flask_outbox.errors import Unavailable
-from flask_outbox.smtp.conversation import Envelope
+from flask_outbox.smtp.envelope import Envelope
 from flask_outbox.smtp.oauth import OAuth
-from flask_outbox.smtp.transport import Server, Transport
+from flask_outbox.smtp.server import Server
+from flask_outbox.smtp.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flask_outbox.errors import Deferred, Refused, Unavailable
-from flask_outbox.smtp.conversation import Conversation, Envelope
+from flask_outbox.smtp.conversation import Conversation
+from flask_outbox.smtp.envelope import Envelope
+from flask_outbox.smtp.server import Server
 from flask_outbox.smtp.staging import Staging
-from flask_outbox.smtp.transport import Server, Transport
+from flask_outbox.smtp.transport import Transport
 from flask_outbox.store.outbox import LeaseLost
 from tests.e2e.postfix import Postfix, why_not
 from tests.servers import wait_until

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flask_outbox import Message, Refused, enqueue
-from flask_outbox.smtp.conversation import Envelope
+from flask_outbox import Message, enqueue
+from flask_outbox.errors import Held
+from flask_outbox.smtp.envelope import Envelope
 from flask_outbox.smtp.staging import Staging
 from flask_outbox.store import actions as operate
 from flasky.extensions import db
@@ -72,6 +73,6 @@ def test_other_mail_is_redirected_with_its_recipient_in_a_header(make_app: Calla
 
 
 def test_mail_that_is_sent_at_once_obeys_the_list_too(make_app: Callable[..., Flask], smtp: SmtpServer) -> None:
-    with make_app(mail_allow_to=("example.com",)).app_context(), pytest.raises(Refused, match="MAIL_ALLOW_TO"):
+    with make_app(mail_allow_to=("example.com",)).app_context(), pytest.raises(Held, match="MAIL_ALLOW_TO"):
         mail.send(message("customer@elsewhere.example"))
     assert not smtp.accepted
