@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ..errors import Deferred, Refused, Unavailable
 from .connection import SmtpConnection, no_guard
 from .envelope import Reply
-from .replies import CLOSING, DOT, MAILBOX_UNAVAILABLE, START_INPUT, TOO_LARGE, clean, goes_on, verdict
+from .replies import CLOSING, DOT, START_INPUT, clean, goes_on, verdict
 
 if TYPE_CHECKING:
     import ssl
@@ -83,14 +83,12 @@ class Conversation(SmtpConnection):
             self._reply_timeout = self.timeout
 
     def _misfit(self, email: Envelope) -> Refused | None:
-        """Return why the server cannot take *email*, judged by the extensions in its EHLO reply."""
+        """Return why the server cannot take *email*, judged by its extensions; without a code, for it has not refused it."""
         limit, size = self.esmtp_features.get("size", ""), len(email.source)
         if limit.isdigit() and 0 < int(limit) < size:
-            message = f"5.3.4 the message has {size} bytes, the server takes {limit} at most"
-            return Refused(message, TOO_LARGE)
+            return Refused(f"5.3.4 the message has {size} bytes, the server takes {limit} at most")
         if email.needs_smtputf8 and not self.has_extn("smtputf8"):
-            message = "5.6.7 the address has letters beyond ASCII before the @, and the server does not offer SMTPUTF8"
-            return Refused(message, MAILBOX_UNAVAILABLE)
+            return Refused("5.6.7 the address has letters beyond ASCII before the @, and the server does not offer SMTPUTF8")
         return None
 
     def _commands(self, email: Envelope) -> list[str]:

@@ -24,7 +24,6 @@ CLOSING = 421
 # Exchange Online's reply to an email on a connection more than it allows.
 TOO_MANY_CONNECTIONS = 432
 TOO_LARGE = 552
-MAILBOX_UNAVAILABLE = 550
 
 # The stage at which the server answers the message itself; the other stages are named by their command.
 DOT = "."

@@ -298,6 +298,28 @@ def test_five_dead_addresses_are_five_dead_addresses(smtp: SmtpServer, put: Put,
     assert statuses() == ["failed"] * 6
 
 
+@pytest.mark.parametrize(("extension", "recipient"), [("SIZE 2000", "{}@example.com"), ("HELP", "zoë{}@example.com")])
+def test_what_we_refuse_for_the_server_fails_at_once_and_stops_nothing(
+    smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, extension: str, recipient: str
+) -> None:
+    smtp.extensions[:] = ["PIPELINING", extension]
+    for number in range(6):
+        enqueue(Message("hi", [recipient.format(number)], "large " * 1000, sender="a@example.com"))
+    put("small@example.com")
+    assert deliver() == 7
+    assert statuses() == ["failed"] * 6 + ["sent"]
+    assert db.session.scalar(sa.select(Health)) is None
+
+
+def test_what_was_sent_before_the_server_stopped_is_counted(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
+    for number in range(5):
+        put(f"{number}@example.com")
+    smtp.on("DATA", *[slow(0)] * 3)
+    smtp.on("DATA", reply("421 4.3.2 going down"), always=True)
+    assert deliver() == 3
+    assert statuses() == ["sent"] * 3 + ["queued"] * 2
+
+
 def test_a_row_of_refusals_goes_on_from_batch_to_batch(smtp: SmtpServer, put: Put, statuses: Read, quiet: Flask) -> None:
     smtp.on("RCPT", refuse(*"01234"), always=True)
     delivery = quiet.extensions["mail"].make_delivery()
