@@ -13,8 +13,8 @@ from flask_outbox import BULK, URGENT, Attempt, Email, Message, enqueue
 from flask_outbox.store import outbox
 from flask_outbox.store.models import Health
 from flask_outbox.store.outbox import BATCH
+from flask_outbox.testing import SmtpServer, accept_then_drop, drop, reply, slow
 from flasky.extensions import db
-from tests.smtpserver import SmtpServer, accept_then_drop, drop, reply, slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,7 +193,7 @@ def test_the_rest_between_tries_grows_and_a_success_ends_it(
             connection.execute(sa.update(Health).values(next_try_at=datetime.now(UTC)))
         db.session.rollback()
     assert rests[0] < rests[1] < rests[2]
-    smtp.normally()
+    smtp.reset()
     deliver()
     assert statuses() == ["sent"]
     assert db.session.scalar(sa.select(Health)) is None
@@ -231,7 +231,7 @@ def test_a_refusal_that_speaks_of_us_fails_nothing(
     assert db.session.scalars(sa.select(Health)).one().ours
     assert "our own configuration" in caplog.text
     assert "b@example.com" not in caplog.text
-    smtp.normally()
+    smtp.reset()
     due()
     deliver()
     assert statuses() == ["sent"] * 4
@@ -261,7 +261,7 @@ def test_the_same_refusal_for_five_recipients_stops_the_outbox_and_fails_nothing
     assert outcomes() == [("refused", 554)] * 5
     assert "five recipients in a row" in db.session.scalars(sa.select(Health)).one().reason
     assert [email.tries for email in db.session.scalars(sa.select(Email))] == [0] * 7
-    smtp.normally()
+    smtp.reset()
     due()
     deliver()
     assert statuses() == ["sent"] * 7

@@ -13,7 +13,7 @@ import trustme
 from flask_outbox.errors import Deferred, Refused, Unavailable
 from flask_outbox.smtp.conversation import Envelope
 from flask_outbox.smtp.transport import Server, Transport
-from tests.smtpserver import (
+from flask_outbox.testing import (
     Drop,
     SmtpServer,
     accept_then_drop,
@@ -169,7 +169,7 @@ def test_a_refusal_does_not_end_the_connection_and_the_next_recipient_is_alone(s
 
 def test_a_server_that_wants_data_without_a_recipient_gets_no_empty_mail(smtp: SmtpServer, transport: Transport) -> None:
     def refuse_but_keep(session: Any, usual: str) -> None:
-        session._session.say("550 5.1.1 no such user")  # the server still thinks that there is a recipient
+        session.say_unasked("550 5.1.1 no such user")  # the server still thinks that there is a recipient
 
     smtp.on("RCPT", refuse_but_keep)
     with pytest.raises(Refused):
@@ -194,7 +194,7 @@ def test_a_kept_connection_that_has_died_is_replaced_without_a_word(smtp: SmtpSe
 def test_an_idle_421_is_seen_before_the_connection_is_used_again(smtp: SmtpServer, transport: Transport) -> None:
     def accept_and_say_goodbye(session: Any, usual: str) -> None:
         session.say(usual)
-        session._session.say("421 4.4.2 idle for too long")
+        session.say_unasked("421 4.4.2 idle for too long")
 
     smtp.on("DOT", accept_and_say_goodbye)
     send(transport)
@@ -214,7 +214,7 @@ def test_a_server_that_wants_a_new_connection_gets_one(smtp: SmtpServer, transpo
 def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(smtp: SmtpServer, transport: Transport) -> None:
     def accept_and_chatter(session: Any, usual: str) -> None:
         session.say(usual)
-        session._session.say("250 by the way")
+        session.say_unasked("250 by the way")
 
     smtp.on("DOT", accept_and_chatter)
     send(transport)
