@@ -125,7 +125,10 @@ class SmtpServer:
         if not always:
             self._once[stage].extend(answers)
             return
-        (self._always[stage],) = answers
+        if len(answers) != 1:
+            message = f"always=True takes exactly one answer, and there are {len(answers)}"
+            raise ValueError(message)
+        self._always[stage] = answers[0]
 
     def reset(self) -> None:
         """Forget the script: every command gets its usual reply again. What was seen is kept."""
