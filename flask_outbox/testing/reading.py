@@ -58,8 +58,9 @@ class Reading:
 
     @property
     def outer(self) -> sa.Connection | None:
-        """Return the connection that the test has joined its sessions to, or None."""
-        return self._outer if self._outer is not None and not self._outer.closed else None
+        """Return the connection that the test has joined its sessions to, or None; also None once its transaction has ended."""
+        outer = self._outer
+        return outer if outer is not None and not outer.closed and outer.in_transaction() else None
 
     @property
     def is_in_progress(self) -> bool:
