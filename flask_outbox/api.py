@@ -14,6 +14,7 @@ from .errors import InvalidMessage
 from .message.address import parse
 from .message.templates import render
 from .message.writer import write
+from .signals import announce
 from .state import current_state
 from .store.enqueue import envelope_values
 from .store.models import Email, Priority
@@ -48,9 +49,12 @@ def compose(to: AddressLike, subject: str, template: str, /, **context: Any) -> 
         # A lazy string of Flask-Babel's is no str.
         subject = _text(subject)
     state = current_state()
+    given = context.copy()
     current_app.update_template_context(context)
     text, html = render(state.templates, template, context)
-    return Message(state.settings.subject_prefix + subject, [to], text, html)
+    message = Message(state.settings.subject_prefix + subject, [to], text, html)
+    vars(message).update(template=template, context=given)
+    return message
 
 
 def enqueue(  # noqa: PLR0913 - each is a decision of the caller's
@@ -75,7 +79,9 @@ def enqueue(  # noqa: PLR0913 - each is a decision of the caller's
     wire = write(message)
     fields = envelope_values(send_at=send_at, expires_at=expires_at, priority=priority, key=key)
     with state.database.session(session) as current:
-        return state.enqueuer.enqueue(current, message, wire, fields, secret=secret)
+        emails = state.enqueuer.enqueue(current, message, wire, fields, secret=secret)
+        announce(state.app, message, lambda: [email for email in emails if email.message_id == wire.message_id])
+        return emails
 
 
 def _text(subject: object) -> str:

@@ -65,6 +65,8 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
         self.database = database
         self.smtp = make_server(settings)
         self.rate = _make_rate(settings)
+        if settings.debug:
+            logging.getLogger(f"{__package__}.smtp").setLevel(logging.DEBUG)
         self.bell: Bell = CallableBell(bell) if bell is not None else self._make_bell(app)
 
     @property

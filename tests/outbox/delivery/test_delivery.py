@@ -14,8 +14,8 @@ from flask_outbox.store import lease
 from flask_outbox.store.models import Health
 from flask_outbox.store.outbox import BATCH
 from flask_outbox.store.statements import due_statement
+from flask_outbox.testing import SmtpServer, accept_then_drop, drop, reply, slow
 from flasky.extensions import db
-from tests.smtpserver import SmtpServer, accept_then_drop, drop, reply, slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,7 +196,7 @@ def test_the_pause_before_the_next_try_of_a_server_grows_until_a_success(
             connection.execute(sa.update(Health).values(next_try_at=datetime.now(UTC)))
         db.session.rollback()
     assert pauses[0] < pauses[1] < pauses[2]
-    smtp.normally()
+    smtp.reset()
     deliver()
     assert statuses() == ["sent"]
     assert db.session.scalar(sa.select(Health)) is None
@@ -234,7 +234,7 @@ def test_a_refusal_of_us_fails_nothing(
     assert db.session.scalars(sa.select(Health)).one().ours
     assert "our own configuration" in caplog.text
     assert "b@example.com" not in caplog.text
-    smtp.normally()
+    smtp.reset()
     due()
     deliver()
     assert statuses() == ["sent"] * 4
@@ -264,7 +264,7 @@ def test_the_same_refusal_for_five_recipients_stops_the_outbox_and_fails_nothing
     assert outcomes() == [("refused", 554)] * 5
     assert "five recipients in a row" in db.session.scalars(sa.select(Health)).one().reason
     assert [email.tries for email in db.session.scalars(sa.select(Email))] == [0] * 7
-    smtp.normally()
+    smtp.reset()
     due()
     deliver()
     assert statuses() == ["sent"] * 7

@@ -19,8 +19,8 @@ from tests.outbox.readers import check_raw, read, texts, tree, write_and_read
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from flask_outbox.testing import SmtpServer
     from tests.outbox.readers import Reading
-    from tests.smtpserver import SmtpServer
 
 
 @pytest.fixture(scope="module", autouse=True)

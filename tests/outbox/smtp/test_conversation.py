@@ -14,7 +14,7 @@ from flask_outbox.errors import Deferred, Refused, Unavailable
 from flask_outbox.smtp.envelope import Envelope
 from flask_outbox.smtp.server import Server
 from flask_outbox.smtp.transport import Transport
-from tests.smtpserver import (
+from flask_outbox.testing import (
     Drop,
     SmtpServer,
     accept_then_drop,
@@ -169,7 +169,7 @@ def test_a_refusal_does_not_end_the_connection_and_the_next_recipient_is_alone(s
 
 def test_a_server_that_asks_for_data_without_a_recipient_gets_no_empty_email(smtp: SmtpServer, transport: Transport) -> None:
     def refuse_but_keep(session: Any, usual: str) -> None:
-        session._session.say("550 5.1.1 no such user")  # the server still thinks that there is a recipient
+        session.say_unasked("550 5.1.1 no such user")  # the server still thinks that there is a recipient
 
     smtp.on("RCPT", refuse_but_keep)
     with pytest.raises(Refused):
@@ -192,7 +192,7 @@ def test_a_dead_kept_connection_is_replaced(smtp: SmtpServer, transport: Transpo
 def test_an_idle_421_is_noticed_before_the_connection_is_reused(smtp: SmtpServer, transport: Transport) -> None:
     def accept_and_say_goodbye(session: Any, usual: str) -> None:
         session.say(usual)
-        session._session.say("421 4.4.2 idle for too long")
+        session.say_unasked("421 4.4.2 idle for too long")
 
     smtp.on("DOT", accept_and_say_goodbye)
     send(transport)
@@ -212,7 +212,7 @@ def test_a_server_that_asks_for_a_new_connection_gets_one(smtp: SmtpServer, tran
 def test_an_unasked_reply_is_not_taken_for_the_next_one(smtp: SmtpServer, transport: Transport) -> None:
     def accept_and_chatter(session: Any, usual: str) -> None:
         session.say(usual)
-        session._session.say("250 by the way")
+        session.say_unasked("250 by the way")
 
     smtp.on("DOT", accept_and_chatter)
     send(transport)

@@ -13,8 +13,8 @@ from flask_outbox.store import actions
 from flask_outbox.store.actions import NotPossible
 from flask_outbox.store.models import Content
 from flask_outbox.store.outbox import Outbox, Try
+from flask_outbox.testing import SmtpServer, reply
 from flasky.extensions import db
-from tests.smtpserver import SmtpServer, reply
 
 pytestmark = pytest.mark.usefixtures("quiet")
 Put, Read = "Callable[..., Email]", "Callable[[], Any]"
