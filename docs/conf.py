@@ -35,6 +35,7 @@ html_static_path = ["_static"]
 html_css_files = ["outbox.css"]
 html_sidebars = {"**": ["home.html", "localtoc.html", "relations.html", "searchbox.html"]}
 templates_path = ["_templates"]
+html_domain_indices = False
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False

@@ -107,15 +107,15 @@ class Command(Describe):
         """Return what ``flask mail NAME --help`` says."""
         context = click.Context(found, info_name=f"flask mail {name}")
         usage = " ".join([context.command_path, *found.collect_usage_pieces(context)])
-        yield from ("```console", f"$ {usage}", "```", "", _code_words(found.help or ""), "")
+        yield from ("```console", f"$ {usage}", "```", "", _escaped(found.help or ""), "")
         for option in found.params:
             record = option.get_help_record(context)
-            if record is not None:
-                yield from (f"`{record[0]}`", f": {_code_words(record[1])}", "")
+            if record is not None and record[1]:
+                yield from (f"`{record[0]}`", f": {_escaped(record[1])}", "")
 
 
-def _code_words(text: str) -> str:
-    """Return *text* with the names of arguments, which click writes in capitals, as they stand."""
+def _escaped(text: str) -> str:
+    """Return *text* without what Markdown would take for markup."""
     return text.replace("\b\n", "").replace("[", r"\[").replace("]", r"\]").replace("{", r"\{").replace("<", r"\<")
 
 
