@@ -1,4 +1,4 @@
-"""Mail that is written together with the data that caused it, and sent in the background.
+"""Reliable email for Flask: written together with the data that caused it, and sent in the background.
 
 ::
 
@@ -6,18 +6,21 @@
     mail.init_app(app)                                       # after db.init_app(app)
     send_email("susan@example.com", "Welcome", "mail/welcome", user=susan)
 
-The email joins the transaction that is in progress in ``db.session`` and goes out once that is committed; with nothing in
-progress it is committed at once. To attach a file, to send later, or to more than one recipient::
+The email joins the transaction that is in progress in the session and goes out once that is committed; with nothing in
+progress it is committed at once. To attach a file, to send later, or to reach several recipients::
 
     message = compose("susan@example.com", "Your invoice", "mail/invoice", order=order)
     message.attach("invoice.pdf", "application/pdf", pdf)
     enqueue(message, key=f"invoice-{order.id}")
 """
 
-from .api import enqueue, send_email
-from .errors import Deferred, InvalidMessage, MailError, Refused, Unavailable
-from .extension import Mail, Message
-from .message.templates import compose
+from flask_mail import Attachment, BadHeaderError, email_dispatched
+
+from .api import compose, enqueue, send_email
+from .direct import Connection, Message
+from .errors import Deferred, Held, InvalidMessage, MailError, Refused, Unavailable
+from .extension import Mail
+from .settings import ConfigurationError
 from .store.models import Attempt, Email, Priority, Status
 
 NORMAL, URGENT, BULK = Priority.NORMAL, Priority.URGENT, Priority.BULK
@@ -26,9 +29,14 @@ __all__ = [
     "BULK",
     "NORMAL",
     "URGENT",
+    "Attachment",
     "Attempt",
+    "BadHeaderError",
+    "ConfigurationError",
+    "Connection",
     "Deferred",
     "Email",
+    "Held",
     "InvalidMessage",
     "Mail",
     "MailError",
@@ -38,6 +46,7 @@ __all__ = [
     "Status",
     "Unavailable",
     "compose",
+    "email_dispatched",
     "enqueue",
     "send_email",
 ]

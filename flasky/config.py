@@ -163,6 +163,12 @@ class Settings:
                 # Parameters hold addresses and tokens, and an error is logged.
                 "SQLALCHEMY_ENGINE_OPTIONS": {"pool_pre_ping": True, "hide_parameters": True, "connect_args": self._connect_args},
                 "FLASKY_BASE_URL": self.base_url,
+                "MAIL_BASE_URL": self.base_url,
+                "MAIL_SUBJECT_PREFIX": self.flasky_mail_subject_prefix,
+                "MAIL_DEFAULT_SENDER": self.mail_default_sender or self.flasky_mail_sender,
+                "MAIL_DELIVERY": self.flasky_mail_dispatch or ("rq" if self.redis_url else "thread"),
+                "MAIL_REDIS_URL": self.redis_url,
+                "MAIL_REDIS_TLS_VERIFY": self.redis_tls_verify,
                 "TRUSTED_HOSTS": self.trusted_hosts,
                 "SESSION_COOKIE_SECURE": secure,
                 "SESSION_COOKIE_HTTPONLY": True,

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
-from ..api import content_values, envelope_values
 from ..errors import InvalidMessage
 from ..message.address import parse
 from ..message.writer import write
+from ..store.enqueue import content_values, envelope_values
 from ..store.models import Priority, contents, emails
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from flask_mail import Message
     from sqlalchemy.engine import Engine
 
-    from ..message.templates import Draft
     from ..message.writer import Wire
+    from .merge import MailMerge
     from .recipients import Line
 
 Value = TypeVar("Value")
@@ -68,7 +68,7 @@ class Sending:
     """
 
     engine: Engine
-    draft: Draft
+    merge: MailMerge
     key: str
     priority: int = Priority.BULK
     send_at: datetime | None = None
@@ -121,7 +121,7 @@ class Sending:
 
     def _try_first(self, line: Line) -> None:
         try:
-            self.first = self.draft.compose(line.values["email"], line.values)
+            self.first = self.merge.compose(line.values["email"], line.values)
             write(self.first)
         except InvalidMessage as error:
             message = f"nothing was stored, because the first mail ({line.where}) cannot be made: {error}"
@@ -133,7 +133,7 @@ class Sending:
         size = 0
         for recipient, line in people.items():
             try:
-                wires[recipient] = write(self.draft.compose(line.values["email"], line.values))
+                wires[recipient] = write(self.merge.compose(line.values["email"], line.values))
             except InvalidMessage as error:
                 self.tally.complain(line, str(error))
                 continue

@@ -11,13 +11,14 @@ import click
 import sqlalchemy as sa
 from flask import current_app
 from flask.cli import AppGroup
+from sqlalchemy.orm import Session
 
-from ..api import enqueue
+from ..api import compose, enqueue
+from ..bulk.merge import MailMerge
 from ..bulk.recipients import Sheet, seekable
 from ..bulk.sending import Sending, default_key
 from ..errors import MailError
 from ..message.address import parse
-from ..message.templates import Draft, compose
 from ..store.actions import NotPossible, cancel, purge, retry, retry_all
 from ..store.history import timeline
 from ..store.models import Email, Health, Priority, Status
@@ -30,8 +31,6 @@ UNDEFINED_TABLE = "42P01"
 
 if TYPE_CHECKING:
     from typing import BinaryIO
-
-    from sqlalchemy.orm import Session
 
 
 class Age(click.ParamType):  # type: ignore[type-arg] # generic only for mypy
@@ -87,7 +86,8 @@ mail_cli = MailGroup("mail", help="Send mail, and see what became of it.")
 
 
 def _session() -> Session:
-    session: Session = current_app.extensions["sqlalchemy"].session()
+    """Return a session of the command's own, closed at its end."""
+    session: Session = click.get_current_context().with_resource(Session(_engine()))
     return session
 
 
@@ -127,9 +127,9 @@ def send_many_command(template: str, recipients: BinaryIO, subject: str, key: st
     interruption it goes on, and of a longer file it sends what is new.
     """
     options["priority"] = Priority[options["priority"].upper()]
-    draft = Draft(subject, template)
+    merge = MailMerge(subject, template)
     name = default_key(template, subject) if key is None else key
-    sending = Sending(_engine(), draft, name, **options)
+    sending = Sending(_engine(), merge, name, **options)
     with seekable(recipients) as file:
         store(sending, Sheet(file), _mail())
 

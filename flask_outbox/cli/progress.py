@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 import sqlalchemy as sa
 
-from ..delivery.rq_worker import InlineBell
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -29,7 +27,7 @@ def store(sending: Sending, sheet: Sheet, mail: Any) -> None:
     stopped it or that some lines are bad.
     """
     # A thread of this process would end with it; inline delivers before it goes on, so it is rung once.
-    rings, at_the_end = sending.is_due and not mail.delivers_here, isinstance(mail.bell, InlineBell)
+    rings, at_the_end = sending.is_due and not mail.delivers_here, mail.bell.is_inline
     with _stopping() as stop:
         for _ in _with_bar(sending, sheet):
             if rings and not at_the_end:

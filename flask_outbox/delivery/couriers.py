@@ -85,9 +85,9 @@ class Lanes:
             one.stop()
         self._first.close()
 
-    def rest(self) -> None:
+    def rest(self, *, give_back: bool = False) -> None:
         """Have everything on the disk, and close a connection to the server that nobody has used for a while."""
-        self._first.rest()
+        self._first.rest(give_back=give_back)
 
     @property
     def _all(self) -> list[Delivery]:

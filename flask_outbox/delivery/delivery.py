@@ -109,9 +109,15 @@ class Delivery:
             self._transport.close()
         self._outbox.close()
 
-    def rest(self) -> None:
-        """Have everything on the disk, and close a connection to the server that nobody has used for a while."""
-        self._outbox.rest()
+    def rest(self, *, give_back: bool = False) -> None:
+        """Have everything on the disk, and close a connection to the server that nobody has used for a while.
+
+        With *give_back* the database connection returns to its pool.
+        """
+        if give_back:
+            self._outbox.close()
+        else:
+            self._outbox.rest()
         if self._transport is not None:
             self._transport.rest()
 

@@ -1,6 +1,6 @@
-"""The one module that knows RQ and Redis: rings the bell after a commit, and makes the worker that hears it.
+"""The only module that imports RQ and Redis: the bell that wakes a worker, and the worker.
 
-The bell is one RQ job without arguments. Nothing about an email is in Redis: what is due, the database knows.
+The bell is one RQ job without arguments. Redis holds nothing about an email: the database knows what is due.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from rq import Queue, SimpleWorker
 from rq.exceptions import InvalidJobOperation
 from rq.serializers import JSONSerializer
 
+from .bells import Bell
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -36,7 +38,7 @@ QUEUE = "mail"
 JOB = f"{__name__}.deliver_mail"
 # What a visitor may have to wait for the bell where Redis hangs, in seconds, for each of two commands.
 BELL_TIMEOUT = 0.05
-# How long the bell is left alone after it has failed, in seconds; the sweep is there all the same.
+# How long the bell stays silent after Redis has failed, in seconds; the sweep finds the mail meanwhile.
 BELL_REST = 1.0
 # How long one job goes on under a stock ``rq worker``, and what RQ allows it, in seconds.
 JOB_SECONDS = 60
@@ -63,66 +65,33 @@ def connect(url: str, *, verify: bool = True, timeout: float | None = None) -> R
     return Redis.from_url(url, **options)
 
 
-class RqBell:
-    """Rings by putting a job into the RQ queue, unless one is waiting there already: that one will see our row."""
+class RqBell(Bell):
+    """Puts a job into the RQ queue, unless one is waiting there: that one will see the new row too."""
+
+    wakes_workers = True
 
     def __init__(self, redis: Redis) -> None:
         self._queue = Queue(QUEUE, connection=redis, serializer=JSONSerializer)
-        self._rest = threading.Event()
+        self._silent_until = float("-inf")
 
     def ring(self) -> None:
-        """Ring; a Redis that is away costs a bounded moment and a warning, never an error."""
-        if self._rest.is_set():
+        """Ring. A Redis that is away costs a bounded moment and a warning, never an error."""
+        if time.monotonic() < self._silent_until:
             return
         try:
             if self._queue.count == 0:
                 self._queue.enqueue(JOB, job_timeout=JOB_TIMEOUT, result_ttl=0, failure_ttl=86400, description="deliver mail")
         except RedisError as error:
             log.warning("mail: Redis is away (%s), so the mail waits for the next sweep", error)
-            self._rest.set()
-            timer = threading.Timer(BELL_REST, self._rest.clear)
-            timer.daemon = True
-            timer.start()
-
-
-class ThreadBell:
-    """Rings a deliverer in this very process, and starts it when it is needed: not before a fork."""
-
-    def __init__(self, make_deliverer: Callable[[], Deliverer]) -> None:
-        self._make_deliverer = make_deliverer
-        self._lock = threading.Lock()
-        self._deliverer: Deliverer | None = None
-
-    def ring(self) -> None:
-        """Wake the deliverer, starting it where this process has none yet."""
-        with self._lock:
-            if self._deliverer is None or not self._deliverer.is_running:
-                self._deliverer = self._make_deliverer().start()
-            else:
-                self._deliverer.ring()
-
-    def stop(self) -> None:
-        """Stop the deliverer, giving back what it holds."""
-        if self._deliverer is not None and self._deliverer.is_running:
-            self._deliverer.stop()
-
-
-class InlineBell:
-    """Delivers in the caller, before it goes on."""
-
-    def __init__(self, deliver: Callable[[], Any]) -> None:
-        self._deliver = deliver
-
-    def ring(self) -> None:
-        """Deliver what is due, now."""
-        self._deliver()
+            # A deadline, and no timer thread: a process that is forked meanwhile keeps the one and loses the other.
+            self._silent_until = time.monotonic() + BELL_REST
 
 
 def deliver_mail() -> None:
-    """Be the RQ job: deliver what is due, in the app of this process.
+    """Deliver what is due: the RQ job.
 
-    Inside ``worker.py`` that is the app it was started with; under a stock ``rq worker`` it is found as the ``flask``
-    command finds it, and delivered from here.
+    In a ``Worker`` it wakes the deliverer and waits for it. Under a stock ``rq worker`` it finds the app as the ``flask``
+    command does and delivers in the job.
     """
     worker = Worker.current
     if worker is not None:

@@ -1,8 +1,7 @@
-"""The thread that delivers: at once when the bell rings, and every few seconds without it.
+"""The background thread that delivers: at once when the bell rings, and every few seconds without it.
 
-The sweep between the rings is the whole of retries, scheduled mail and recovery. It runs in a thread of its own, in the
-worker as in a web process without Redis, because nothing that happens to RQ's loop (its signals, its alarms, a
-Redis that is away) can then touch an email on the wire.
+The sweep between the rings is all there is to retries, scheduled mail and recovery. The RQ worker uses the same thread, so
+that RQ's signals, its alarms and a lost Redis never touch an email on the wire.
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ import sqlalchemy as sa
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from flask import Flask
 
     from .couriers import Lanes
 
@@ -37,11 +34,15 @@ GIVE_BACK_WITHIN = 0.3
 
 
 class Deliverer:
-    """Runs *delivery* in a thread until it is stopped; *app*'s context is pushed for each pass."""
+    """A background thread that delivers until it is stopped.
 
-    def __init__(self, app: Flask, make_delivery: Callable[[], Lanes]) -> None:
-        self._app = app
+    *make_delivery* opens the connections that it uses. It must not hold the app: an app that nobody needs any more ends its
+    thread. With *is_guest* the thread shares the app's connection pool with requests, and keeps no connection while idle.
+    """
+
+    def __init__(self, make_delivery: Callable[[], Lanes], *, is_guest: bool = False) -> None:
         self._make_delivery = make_delivery
+        self._is_guest = is_guest
         self._delivery: Lanes | None = None
         self._wanted = threading.Event()
         self._idle = threading.Condition()
@@ -127,18 +128,17 @@ class Deliverer:
         self._drop()
 
     def _pass(self) -> None:
-        with self._app.app_context():
-            if self._delivery is None:
-                self._delivery = self._make_delivery()
-            until = 0.0
-            while not self._stopping.is_set():
-                if self._delivery.run(LONGEST_PASS):
-                    until = time.monotonic() + LINGER
-                else:
-                    self._has_rested.set()
-                if not self._is_wanted_before(until, self._delivery):
-                    break
-            self._delivery.rest()
+        if self._delivery is None:
+            self._delivery = self._make_delivery()
+        until = 0.0
+        while not self._stopping.is_set():
+            if self._delivery.run(LONGEST_PASS):
+                until = time.monotonic() + LINGER
+            else:
+                self._has_rested.set()
+            if not self._is_wanted_before(until, self._delivery):
+                break
+        self._delivery.rest(give_back=self._is_guest)
 
     def _is_wanted_before(self, end: float, delivery: Lanes) -> bool:
         """Return whether there is more to deliver in the moments after the last email."""

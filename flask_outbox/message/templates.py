@@ -1,4 +1,8 @@
-"""A template pair and a context become one flask_mail.Message."""
+"""Render a template pair, ``name.txt`` and ``name.html``, in an environment made for mail.
+
+A missing variable is an error there, and every link is absolute and begins with the configured base URL, whatever Host a
+request has claimed.
+"""
 
 from __future__ import annotations
 
@@ -7,85 +11,39 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flask import Flask, current_app
-from flask_mail import Message
+from flask import Flask, request
 from jinja2 import StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
 
 from ..errors import InvalidMessage
-from .address import parse
-from .header import reject_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from jinja2 import Environment
 
-    from .address import type_of_address
-
 # What a wrong expression in a template raises; url_for for a page that does not exist is a LookupError.
 BROKEN = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
-def compose(to: type_of_address, subject: str, template: str, /, **context: Any) -> Message:
-    """Render ``template.txt`` and ``template.html`` with *context* into a message to *to*.
-
-    The message can be added to (``attach``, ``cc``, ``reply_to``) before it is given to ``enqueue``. Raises InvalidMessage
-    where a half is missing or broken, a variable is missing, or the address is none.
-    """
-    parse(to, "recipient")
-    if not isinstance(subject, str):
-        message = f"the subject is {type(subject).__name__}, not a string"
-        raise InvalidMessage(message)
-    current_app.update_template_context(context)
-    return _fill(to, subject, template, context)
-
-
-class Draft:
-    """A mail that is personal for each who gets it, its subject too: compiled once, for as many as there are.
-
-    *subject* is a Jinja template in the environment of mail templates. Raises InvalidMessage where it is broken, or a half of
-    the pair is missing or broken.
-    """
-
-    def __init__(self, subject: str, template: str) -> None:
-        reject_controls(subject, "the subject")
-        templates = current_app.extensions["mail"].templates
-        with _explained("the subject"):
-            # A header is no HTML: nothing in it is escaped.
-            self._subject = templates.overlay(autoescape=False).from_string(subject)
-        self._template = template
-        for name in _halves(template):
-            with _explained(f"the template {name}"):
-                templates.get_template(name)
-
-    def compose(self, to: type_of_address, values: dict[str, Any]) -> Message:
-        """Render it with *values* into a message to *to*; raise InvalidMessage as ``compose`` does."""
-        parse(to, "recipient")
-        context = dict(values)
-        current_app.update_template_context(context)
-        with _explained("the subject"):
-            subject = self._subject.render(context)
-        return _fill(to, subject, self._template, context)
-
-
-def _halves(template: str) -> tuple[str, str]:
+def halves(template: str) -> tuple[str, str]:
+    """Return the file names of both halves of *template*."""
     return f"{template}.txt", f"{template}.html"
 
 
-def _fill(to: type_of_address, subject: str, template: str, context: dict[str, Any]) -> Message:
-    mail = current_app.extensions["mail"]
-    text, html = (_render(mail.templates, name, context) for name in _halves(template))
-    return Message(mail.subject_prefix + subject, [to], text, html, sender=mail.sender)
+def render(templates: Environment, template: str, context: dict[str, Any]) -> tuple[str, str]:
+    """Return both halves of *template*, rendered; raise InvalidMessage if one is missing or broken."""
+    text, html = (_render(templates, name, context) for name in halves(template))
+    return text, html
 
 
 def _render(templates: Environment, name: str, context: dict[str, Any]) -> str:
-    with _explained(f"the template {name}"):
+    with explained(f"the template {name}"):
         return templates.get_template(name).render(context)
 
 
 @contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Say in one sentence what is wrong with a template; *what* is its name for the reader."""
+def explained(what: str) -> Iterator[None]:
+    """Turn whatever is wrong with a template into an InvalidMessage of one sentence; *what* names the template."""
     try:
         yield
     except TemplateNotFound as error:
@@ -96,7 +54,7 @@ def _explained(what: str) -> Iterator[None]:
         message = f"{where} is broken in line {error.lineno}: {error.message}"
         raise InvalidMessage(message) from error
     except UndefinedError as error:
-        message = f"{what} asks for something that was not given: {error.message}"
+        message = f"{what} uses a variable that was not given: {error.message}"
         raise InvalidMessage(message) from error
     except BROKEN as error:
         message = f"{what} cannot be rendered: {type(error).__name__}: {error}"
@@ -104,9 +62,9 @@ def _explained(what: str) -> Iterator[None]:
 
 
 def mail_templates(app: Flask, base_url: str) -> Environment:
-    """Return the app's template environment for mail: a missing variable is an error, and links begin with *base_url*."""
+    """Return *app*'s template environment for mail: variables must exist, and links begin with *base_url*."""
     environment = app.jinja_env.overlay(undefined=StrictUndefined)
-    own: dict[str, Any] = {"url_for": url_builder(app, base_url)} if base_url else {}
+    own: dict[str, Any] = {"url_for": url_builder(app, base_url) if base_url else _no_base_url}
     environment.globals = ChainMap(own, app.jinja_env.globals)  # type: ignore[assignment] # any mapping serves
     return environment
 
@@ -117,9 +75,19 @@ def url_builder(app: Flask, base_url: str) -> Callable[..., str]:
     adapter = app.url_map.bind(base.netloc, base.path or "/", url_scheme=base.scheme)
 
     def url_for(endpoint: str, *, _anchor: str | None = None, **values: Any) -> str:
-        for name in ("_external", "_scheme"):
+        for name in ("_external", "_scheme", "_method"):
             values.pop(name, None)
+        if endpoint.startswith("."):
+            # As Flask does: relative to the blueprint of the request.
+            blueprint = request.blueprint if request else None
+            endpoint = f"{blueprint}{endpoint}" if blueprint else endpoint[1:]
+        app.inject_url_defaults(endpoint, values)
         url = adapter.build(endpoint, values, force_external=True)
         return f"{url}#{_anchor}" if _anchor else url
 
     return url_for
+
+
+def _no_base_url(endpoint: str, **_: Any) -> str:
+    message = f"the template links to {endpoint!r}, and MAIL_BASE_URL is not set: a link in a mail must be absolute. Set it"
+    raise InvalidMessage(message)

@@ -198,15 +198,34 @@ class Health(Base):
 
 
 def copy_tables(metadata: sa.MetaData) -> None:
-    """Add the outbox tables to *metadata*, so that ``db.create_all()`` and a stock ``migrations/env.py`` see them.
+    """Describe the outbox tables in the host's *metadata*, so that ``db.create_all()`` and ``flask db migrate`` see them.
 
-    The copies hold plain types, so that a migration that is generated from them needs no import of ours.
+    The tables take the metadata's schema. The copies hold plain types, so that a generated migration imports nothing of ours.
+    Raises ValueError if another app of this process keeps its outbox in another schema.
     """
+    _use_schema(metadata.schema)
     for table in Base.metadata.sorted_tables:
-        if table.name not in metadata.tables:
-            for column in table.to_metadata(metadata).columns:
+        if table.key not in metadata.tables:
+            for column in table.to_metadata(metadata, schema=metadata.schema).columns:  # type: ignore[arg-type] # None is documented: the target's own
                 if isinstance(column.type, UTCDateTime):
                     column.type = sa.DateTime(timezone=True)
+
+
+_placed: list[str | None] = []
+
+
+def _use_schema(schema: str | None) -> None:
+    """Address the tables in *schema* from now on; all statements are made from the same Table objects."""
+    if _placed and _placed[0] != schema:
+        message = (
+            f"the outbox of another app in this process is in the schema {_placed[0] or '(default)'}, and this one's metadata says "
+            f"{schema or '(default)'}: use one schema for both, or two processes"
+        )
+        raise ValueError(message)
+    if not _placed:
+        _placed.append(schema)
+        for table in Base.metadata.sorted_tables:
+            table.schema = schema
 
 
 emails: Any = Email.__table__

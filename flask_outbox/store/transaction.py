@@ -1,17 +1,16 @@
 """Whether an email joins the caller's transaction, and what happens when that transaction ends.
 
-An email that is enqueued while the session has work in progress becomes part of that work. When the outermost
-transaction ends, this module tells a commit (ring the bell) from a rollback (nothing to do) and from a session
-that was thrown away without either (a bug in the caller, reported loudly).
+An email that is enqueued while the session has work in progress becomes part of that work. When the outermost transaction
+ends, this module tells a commit (ring the bell) from a rollback (nothing to do) and from a session that was closed without
+either (a bug in the caller, which is reported).
 """
 
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -20,25 +19,23 @@ from sqlalchemy.orm import Session, SessionTransactionOrigin
 from .models import Email
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flask_mail import Message
     from sqlalchemy.engine import Connection, Engine
-    from sqlalchemy.orm import SessionTransaction, scoped_session
+    from sqlalchemy.orm import ORMExecuteState, SessionTransaction
 
 log = logging.getLogger(__name__)
 
-KEY = __name__
-# Statements that leave nothing behind, a savepoint by itself among them.
-READ = re.compile(
-    r"(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:SELECT|WITH|VALUES|TABLE|PRAGMA|EXPLAIN|SHOW|SAVEPOINT|RELEASE|ROLLBACK)\b",
-    re.IGNORECASE | re.DOTALL,
-)
-# But these do: a lock that its caller counts on, and a WITH that changes rows.
-HOLD = re.compile(
-    r"\bFOR\s+(?:NO\s+KEY\s+|KEY\s+)?(?:UPDATE|SHARE)\b|\b(?:INSERT|MERGE)\s+INTO\b|\bDELETE\s+FROM\b|\bUPDATE\b[^;]*?\bSET\b",
-    re.IGNORECASE,
-)
+JOINED, WORK = f"{__name__}.joined", f"{__name__}.work"
+
+
+class Owner(Protocol):
+    """Who is told how a transaction with emails has ended: the app's state."""
+
+    def on_commit(self, joined: Joined) -> None:
+        """Ring the bell for what was committed."""
+
+    def on_abandon(self, joined: Joined) -> None:
+        """Report emails that were neither committed nor rolled back."""
 
 
 @dataclass
@@ -51,119 +48,170 @@ class Entry:
 
     @property
     def is_stored(self) -> bool:
-        """Return whether its emails are part of the transaction; a rolled-back savepoint has made them transient."""
+        """Return whether its emails are part of the transaction; rolling back a savepoint makes them transient."""
         return not any(sa.inspect(email).transient for email in self.emails)
 
 
 @dataclass
 class Joined:
-    """What waits for the end of one session's transaction, and how that has ended."""
+    """The emails that wait for the end of one session's transaction, and how that has ended."""
 
+    owner: Owner
     entries: list[Entry] = field(default_factory=list)
     committed: bool = False
     rolled_back: SessionTransaction | None = None
 
     def forget_savepoint(self, savepoint: SessionTransaction) -> None:
-        """Forget what was enqueued in *savepoint*, where that has been rolled back."""
+        """Forget what was enqueued in *savepoint* if that was rolled back."""
         if savepoint is self.rolled_back:
             self.entries = [entry for entry in self.entries if entry.is_stored]
 
     @property
     def messages(self) -> list[Message]:
-        """Return the messages whose emails have been committed."""
+        """Return the messages whose emails were committed."""
         return [entry.message for entry in self.entries]
 
     @property
+    def count(self) -> int:
+        """Return how many emails have joined."""
+        return sum(len(entry.emails) for entry in self.entries)
+
+    @property
     def is_due(self) -> bool:
-        """Return whether the bell should be rung; what is due only later is found by the sweep."""
+        """Return whether to ring the bell; the sweep finds what is due later."""
         soon = datetime.now(UTC) + timedelta(seconds=1)
         return any(entry.first_at <= soon for entry in self.entries)
 
 
-def join(session: Session, emails: list[Email], message: Message) -> None:
-    """Remember what to do for *emails*, which were just made, when the session's transaction ends."""
-    joined = session.info.setdefault(KEY, Joined())
+@dataclass
+class Work:
+    """What one session's transaction has done so far, as far as SQLAlchemy's events tell.
+
+    *connections* maps each connection of the transaction to SQLite's count of changed rows when it joined, or to None.
+    """
+
+    has_written: bool = False
+    connections: dict[Connection, int | None] = field(default_factory=dict)
+
+
+def join(session: Session, emails: list[Email], message: Message, owner: Owner) -> None:
+    """Remember *emails*, which were just added to *session*, until its transaction ends; *owner* is told then."""
+    joined = session.info.get(JOINED)
+    if joined is None:
+        joined = session.info[JOINED] = Joined(owner)
     joined.entries.append(Entry(message, emails, min(email.send_at for email in emails)))
 
 
 def is_in_progress(session: Session) -> bool:
     """Return whether *session* has anything that a commit of ours would commit along.
 
-    That is objects added, changed or deleted, an explicit ``begin()``, a savepoint, or a statement that was executed
-    in this transaction and was no plain SELECT, by whichever way it went.
+    That is: objects added, changed or deleted, an explicit ``begin()``, a savepoint, or a statement of this transaction that
+    has written or locked rows. The last is asked of the database: PostgreSQL gives a transaction an id when it first writes,
+    and SQLite counts changed rows.
     """
-    # An email that has joined says so at once: session.new is made anew at each look, which would grow with the square.
-    joined: Joined | None = session.info.get(KEY)
+    # First, because session.new is built anew at each look: in a loop of sends that would grow with the square.
+    joined: Joined | None = session.info.get(JOINED)
     if joined is not None and joined.entries:
         return True
-    if session.new or session.deleted or any(session.is_modified(one) for one in session.dirty):
+    if session.new or session.deleted or any(session.is_modified(changed) for changed in session.dirty):
         return True
-    transaction = session.get_transaction()
+    transaction, work = session.get_transaction(), session.info.get(WORK, Work())
     if transaction is None:
         return False
-    if transaction.origin is SessionTransactionOrigin.BEGIN or session.in_nested_transaction():
+    is_explicit = transaction.origin is SessionTransactionOrigin.BEGIN or session.in_nested_transaction()
+    if is_explicit or work.has_written:
         return True
-    connection = session.connection(bind_arguments={"mapper": sa.inspect(Email)})
-    return connection.info.get(KEY) is connection.get_transaction()
+    # The outer transaction of a test's has an id of its own; what the session itself wrote, its events have told.
+    is_inside = isinstance(session.get_bind(sa.inspect(Email)), sa.Connection)
+    return any(_has_written(connection, before, is_inside=is_inside) for connection, before in work.connections.items())
+
+
+def _has_written(connection: Connection, before: int | None, *, is_inside: bool) -> bool:
+    if connection.closed or connection.invalidated:
+        return False
+    if connection.dialect.name == "postgresql":
+        if is_inside:
+            return False
+        # https://www.postgresql.org/docs/current/functions-info.html: null until the transaction has written or locked a row.
+        return connection.exec_driver_sql("SELECT txid_current_if_assigned()").scalar() is not None
+    return before is not None and _changes(connection) != before
+
+
+def _changes(connection: Connection) -> int | None:
+    """Return how many rows SQLite's *connection* has changed since it was opened; None for another database."""
+    count: int | None = getattr(connection.connection.driver_connection, "total_changes", None)
+    return count
 
 
 def watch_engine(engine: Engine) -> None:
-    """Notice the statements that write, and make savepoints of SQLite part of their transaction."""
-    if event.contains(engine, "after_cursor_execute", _note_write):
-        return
-    event.listen(engine, "after_cursor_execute", _note_write)
-    if engine.dialect.name == "sqlite":
+    """Make savepoints of SQLite part of their transaction."""
+    if engine.dialect.name == "sqlite" and not event.contains(engine, "savepoint", _begin_before_savepoint):
         event.listen(engine, "savepoint", _begin_before_savepoint)
 
 
-def watch_session(session: scoped_session[Any], on_commit: Callable[[Joined], None]) -> None:
-    """Call *on_commit* with what has joined, after the outermost transaction of a session has been committed."""
+def watch_sessions() -> None:
+    """Learn how the transactions of all sessions in this process end.
 
-    def after_transaction_end(one: Session, transaction: SessionTransaction) -> None:
-        joined: Joined | None = one.info.get(KEY)
-        if joined is None:
-            return
-        if transaction.parent is not None:
-            joined.forget_savepoint(transaction)
-            return
-        del one.info[KEY]
-        if not joined.entries or joined.rolled_back is transaction:
-            return
-        if joined.committed:
-            on_commit(joined)
-        else:
-            log.error(
-                "mail: %d emails joined a transaction that was never committed, so they do not exist: "
-                "call db.session.commit() after send_email(), or call send_email() with nothing pending",
-                sum(len(entry.emails) for entry in joined.entries),
-            )
+    The listeners are on SQLAlchemy's Session itself, so that they hold for whatever session the host, or its tests, put in
+    place of another. A session without mail costs two dictionary look-ups.
+    """
+    if event.contains(Session, "after_transaction_end", _after_transaction_end):
+        return
+    event.listen(Session, "after_begin", _after_begin)
+    event.listen(Session, "after_flush", _after_flush)
+    event.listen(Session, "do_orm_execute", _on_execute)
+    event.listen(Session, "after_commit", _after_commit)
+    event.listen(Session, "after_rollback", _after_rollback)
+    event.listen(Session, "after_transaction_end", _after_transaction_end)
 
-    event.listen(session, "after_commit", _after_commit)
-    event.listen(session, "after_rollback", _after_rollback)
-    event.listen(session, "after_transaction_end", after_transaction_end)
+
+def _after_begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+    work: Work = session.info.setdefault(WORK, Work())
+    if connection not in work.connections:
+        work.connections[connection] = _changes(connection) if connection.dialect.name == "sqlite" else None
+
+
+def _after_flush(session: Session, _: Any) -> None:
+    session.info.setdefault(WORK, Work()).has_written = True
+
+
+def _on_execute(execution: ORMExecuteState) -> None:
+    # Of text() nothing is known here; the database tells what it has written.
+    if execution.is_insert or execution.is_update or execution.is_delete:
+        execution.session.info.setdefault(WORK, Work()).has_written = True
 
 
 def _after_commit(session: Session) -> None:
-    # It fires when a savepoint is released, too.
-    if KEY in session.info and not session.in_nested_transaction():
-        session.info[KEY].committed = True
+    # SQLAlchemy calls it for a released savepoint, too.
+    if JOINED in session.info and not session.in_nested_transaction():
+        session.info[JOINED].committed = True
 
 
 def _after_rollback(session: Session) -> None:
-    if KEY in session.info:
-        session.info[KEY].rolled_back = session.get_nested_transaction() or session.get_transaction()
+    if JOINED in session.info:
+        session.info[JOINED].rolled_back = session.get_nested_transaction() or session.get_transaction()
 
 
-def _note_write(connection: Connection, cursor: Any, statement: str, *_: Any) -> None:
-    if not READ.match(statement) or HOLD.search(statement):
-        connection.info[KEY] = connection.get_transaction()
+def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
+    if transaction.parent is not None:
+        if JOINED in session.info:
+            session.info[JOINED].forget_savepoint(transaction)
+        return
+    session.info.pop(WORK, None)
+    joined: Joined | None = session.info.pop(JOINED, None)
+    if joined is None or not joined.entries or joined.rolled_back is transaction:
+        return
+    if joined.committed:
+        joined.owner.on_commit(joined)
+    else:
+        joined.owner.on_abandon(joined)
 
 
 def _begin_before_savepoint(connection: Connection, name: str) -> None:
     """Begin the transaction that a savepoint is to be part of.
 
-    Python's driver begins one only before it writes; a savepoint opened before that would be the transaction itself,
-    so that releasing it commits, and a later rollback of everything would not undo it.
+    Python's driver begins a transaction only before it writes. A savepoint opened earlier would be the transaction itself:
+    releasing it would commit, and a later rollback would not undo it.
     """
     driver: Any = connection.connection.dbapi_connection
     if not driver.in_transaction:

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox import Attempt, Email, Message, enqueue
+from flask_outbox.delivery import bells
 from flasky.extensions import db
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 
-class Bell:
+class Bell(bells.Bell):
     """Counts how often it was rung, and delivers nothing."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ import flask_mail
 import pytest
 from flask import Flask
 
-from flask_outbox import Deferred, InvalidMessage, Mail, Message, Refused, Unavailable
+from flask_outbox import ConfigurationError, Deferred, InvalidMessage, Mail, Message, Refused, Unavailable
 from flask_outbox.message.writer import write
 from flasky.mail import mail
 from tests.outbox.readers import read
@@ -81,7 +81,7 @@ def test_every_recipient_that_is_refused_is_named(smtp: SmtpServer) -> None:
 def test_where_the_server_goes_away_in_between_those_who_were_not_served_are_named(smtp: SmtpServer) -> None:
     smtp.on("MAIL", lambda session, usual: session.say(usual))
     smtp.on("MAIL", reply("421 4.3.2 going down"), always=True)
-    with pytest.raises(Unavailable, match=r"^421 b@b\.example, c@b\.example: 421 4\.3\.2"):
+    with pytest.raises(Unavailable, match=r"^b@b\.example, c@b\.example: 421 4\.3\.2"):
         mail.send(message("a@b.example", "b@b.example", "c@b.example"))
     assert [one.recipient for one in smtp.accepted] == ["a@b.example"]
 
@@ -208,7 +208,7 @@ def test_what_is_sent_is_what_the_writer_writes(smtp: SmtpServer) -> None:
 
 
 def test_the_mail_package_asks_for_the_database_first() -> None:
-    with pytest.raises(RuntimeError, match=r"call db\.init_app\(app\) before mail\.init_app\(app\)"):
+    with pytest.raises(ConfigurationError, match=r"call db\.init_app\(app\) before mail\.init_app\(app\)"):
         Mail().init_app(Flask("other"))
 
 

@@ -51,7 +51,7 @@ def lifted(naming: dict[str, str], tmp_path: Path, smtp: SmtpServer, database_ur
         "MAIL_SERVER": "127.0.0.1",
         "MAIL_PORT": smtp.port,
         "MAIL_DEFAULT_SENDER": "Other <other@b.example>",
-        "FLASKY_MAIL_DISPATCH": "inline",
+        "MAIL_DELIVERY": "inline",
     }
     db = SQLAlchemy(metadata=sa.MetaData(naming_convention=naming or None))
     db.init_app(app)

@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox import BULK, URGENT
-from flask_outbox.delivery.rq_worker import RqBell, ThreadBell
+from flask_outbox.delivery.bells import ThreadBell
+from flask_outbox.delivery.rq_worker import RqBell
 from tests.lettered import with_letter, write_people
 from tests.outbox.conftest import Bell
 
@@ -93,8 +94,8 @@ def test_bad_lines_are_told_and_the_exit_code_says_so(send_many: Any, outbox: An
         (b"email\n\xff\n", {}, "not written in UTF-8"),
         (PEOPLE, {"template": "mail/gone"}, "the template mail/gone.txt is missing"),
         (PEOPLE, {"subject": "{{ name"}, "the subject is broken in line 1"),
-        (PEOPLE, {"subject": "{{ nome }}"}, "(line 2) cannot be made: the subject asks for something that was not given: 'nome'"),
-        ("email\na@b.example\n", {"subject": "x"}, "the template mail/letter.txt asks for something that was not given: 'name'"),
+        (PEOPLE, {"subject": "{{ nome }}"}, "(line 2) cannot be made: the subject uses a variable that was not given: 'nome'"),
+        ("email\na@b.example\n", {"subject": "x"}, "the template mail/letter.txt uses a variable that was not given: 'name'"),
     ],
     ids=lambda value: str(value)[:30],
 )

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from flask_outbox import BULK, URGENT, Email, InvalidMessage, Message, enqueue
 from flask_outbox.bulk import sending
+from flask_outbox.bulk.merge import MailMerge
 from flask_outbox.bulk.recipients import Line
 from flask_outbox.bulk.sending import Sending, default_key
-from flask_outbox.message.templates import Draft
 from flask_outbox.store.models import Content
 from flask_outbox.store.outbox import Outbox
 from flasky.extensions import db
@@ -40,7 +40,7 @@ def make(quiet: Flask) -> Callable[..., Sending]:
     with_letter(quiet)
 
     def one(subject: str = "Hello {{ name }} & co", **options: Any) -> Sending:
-        return Sending(db.engine, Draft(subject, "mail/letter"), options.pop("key", "a sending"), **options)
+        return Sending(db.engine, MailMerge(subject, "mail/letter"), options.pop("key", "a sending"), **options)
 
     return one
 
@@ -58,8 +58,8 @@ def rows() -> list[Email]:
 
 def test_a_row_of_a_sending_is_the_row_that_enqueue_makes(make: Callable[..., Sending], quiet: Flask) -> None:
     assert run(make(), people(1, 2)) == (2, 0, 0)
-    draft = Draft("Hello {{ name }} & co", "mail/letter")
-    enqueue(draft.compose("1@example.com", people(1)[0].values), priority=BULK, key="another")
+    merge = MailMerge("Hello {{ name }} & co", "mail/letter")
+    enqueue(merge.compose("1@example.com", people(1)[0].values), priority=BULK, key="another")
     first, second, other = rows()
     assert (first.recipient, second.recipient) == ("1@example.com", "2@example.com")
     assert first.message_id != second.message_id
@@ -179,7 +179,7 @@ def test_a_broken_draft_is_told_before_anything_is_read(
     make: Callable[..., Sending], subject: str, template: str, words: str
 ) -> None:
     with pytest.raises(InvalidMessage, match=words):
-        Draft(subject, template)
+        MailMerge(subject, template)
 
 
 @pytest.mark.parametrize("options", [{"key": "a\nb"}, {"key": "x" * 201}, {"priority": 40_000}])

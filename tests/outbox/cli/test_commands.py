@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox import Message, enqueue
+from flask_outbox.delivery.bells import Bell
 from flasky.extensions import db
 from tests.servers import free_port
 from tests.smtpserver import reply
@@ -90,7 +91,7 @@ def test_send_list_show(app_on_both: Flask, smtp: SmtpServer) -> None:
         (["send", "a@b.example", "mail/plain", "-s", "Hi", "-c", "name=\udcff"], ["body holds half a surrogate pair"]),
         (["send", "a@b.example", "mail/plain", "-s", "Hi", "-c", "name"], ["give each variable as name=value"]),
         (["send", "a@b.example", "mail/plain", "-s", "Hi", "-c", "=x"], ["give each variable as name=value"]),
-        (["send", "a@b.example", "mail/new_user", "-s", "Hi", "-c", "user=x"], ["mail/new_user.txt asks for something"]),
+        (["send", "a@b.example", "mail/new_user", "-s", "Hi", "-c", "user=x"], ["mail/new_user.txt uses a variable"]),
         (["send", "a@b.example", "mail/plain"], ["Missing option '-s'"]),
         (["send", "a@b.example"], ["Missing argument 'TEMPLATE'"]),
         (["list", "--status", "lost"], ["'lost' is not one of"]),
@@ -137,7 +138,7 @@ def test_with_a_broken_database_file_it_says_so(make_app: Any, tmp_path: Any, mo
 
 
 def queue(app: Flask, **values: Any) -> None:
-    app.extensions["mail"].bell = type("Bell", (), {"ring": lambda _: None})()
+    app.extensions["mail"].bell = Bell()
     with app.app_context():
         enqueue(Message("Hi", ["a@b.example"], "text"), **values)
 

@@ -1,0 +1,121 @@
+"""Flask-Mail's own calls, ``mail.send()`` and ``mail.connect()``: at once, without the outbox, over the one verified transport."""
+
+from __future__ import annotations
+
+import time
+from email.utils import make_msgid
+from typing import TYPE_CHECKING, Any, Self
+
+import flask_mail
+
+from .errors import Deferred, Refused, TransmissionError, Unavailable
+from .message.address import parse
+from .message.writer import write
+from .smtp.conversation import Envelope
+from .smtp.transport import Transport
+from .state import MailState, current_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from .message.address import type_of_address
+    from .message.writer import Wire
+
+
+class Message(flask_mail.Message):
+    """Flask-Mail's message, with the same arguments.
+
+    Flask-Mail's own asks DNS for this host's name to make an id, which takes as long as DNS likes.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - Flask-Mail's arguments, in its order
+        self,
+        subject: Any = "",
+        recipients: list[type_of_address] | None = None,
+        body: str | None = None,
+        html: str | None = None,
+        alts: dict[str, str] | Iterable[tuple[str, str]] | None = None,
+        sender: type_of_address | None = None,
+        cc: list[type_of_address] | None = None,
+        bcc: list[type_of_address] | None = None,
+        attachments: list[flask_mail.Attachment] | None = None,
+        reply_to: type_of_address | None = None,
+        date: float | None = None,
+        charset: str | None = None,
+        extra_headers: dict[str, str] | None = None,
+        mail_options: list[str] | None = None,
+        rcpt_options: list[str] | None = None,
+    ) -> None:
+        sender = sender or current_state().default_sender
+        self.sender = f"{sender[0]} <{sender[1]}>" if isinstance(sender, tuple) else sender  # type: ignore[assignment] # None until it is written
+        self.subject = subject
+        self.recipients, self.cc, self.bcc = recipients or [], cc or [], bcc or []
+        self.reply_to = reply_to
+        self.body = body
+        self.alts = dict(alts or {})
+        self.html = html
+        self.date = date
+        self.charset = charset
+        self.extra_headers = extra_headers
+        self.mail_options, self.rcpt_options = mail_options or [], rcpt_options or []
+        self.attachments = attachments or []
+        self._msg_id = ""
+
+    @property
+    def msgId(self) -> str:  # noqa: N802 - Flask-Mail's name
+        """Return an id for whoever writes the message with ``as_bytes()``; what is sent carries an id of the writer's."""
+        self._msg_id = self._msg_id or make_msgid(domain="localhost")
+        return self._msg_id
+
+    @msgId.setter
+    def msgId(self, value: str) -> None:  # noqa: N802 - as above
+        self._msg_id = value
+
+
+class Connection(flask_mail.Connection):
+    """Flask-Mail's connection: verified, with timeouts, and closed without an error that could be mistaken for a failure."""
+
+    mail: MailState  # type: ignore[assignment] # what Flask-Mail's annotation calls Mail is the state
+
+    def __init__(self, mail: MailState) -> None:
+        super().__init__(mail)  # type: ignore[arg-type] # as above
+        self._transport = Transport(mail.smtp)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._transport.close()
+
+    def send(self, message: flask_mail.Message, envelope_from: type_of_address | None = None) -> None:
+        """Send *message* now, to each of its recipients in turn, from *envelope_from* or the message's sender.
+
+        Raises InvalidMessage before anything is sent. Otherwise all recipients are tried, and the first error is raised, with
+        every recipient who got nothing in its text: Unavailable if no server takes mail, Refused or Deferred else.
+        """
+        if message.date is None:
+            message.date = time.time()
+        wire = write(message)
+        sender = parse(envelope_from, "envelope_from") if envelope_from else wire.sender
+        failures = self._transmit(wire, sender.envelope)
+        if failures:
+            first = failures[0][1]
+            first.args = ("; ".join(f"{recipient}: {error}" for recipient, error in failures),)
+            raise first
+        self.num_emails += 1
+        flask_mail.email_dispatched.send(self.mail.app, message=message)
+
+    def _transmit(self, wire: Wire, sender: str) -> list[tuple[str, TransmissionError]]:
+        """Send to each recipient, and return those who got nothing; once the server is unavailable, that is all the others."""
+        failures: list[tuple[str, TransmissionError]] = []
+        waiting = [] if self.mail.suppress else [address.envelope for address in wire.recipients]
+        while waiting:
+            try:
+                self._transport.transmit(Envelope(sender, waiting[0], wire.source))
+            except (Refused, Deferred) as error:
+                failures.append((waiting[0], error))
+            except Unavailable as error:
+                return [(", ".join(waiting), error), *failures]
+            del waiting[0]
+        return failures

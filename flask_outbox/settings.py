@@ -1,0 +1,295 @@
+"""Read ``MAIL_*`` from ``app.config`` into one typed object; the only module that reads ``app.config``.
+
+Flask-Mail's names and defaults stay as they are. Every value is checked when ``init_app`` runs, whether it comes as the type
+or as the text that an environment variable holds, and all problems are told at once.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+from urllib.parse import SplitResult, urlsplit
+
+from .errors import InvalidMessage
+from .message.address import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+PREFIX = "MAIL_"
+TRUE, FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off", ""}
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+HIGHEST_PORT = 65535
+# A socket takes no infinite timeout, and nobody waits an hour for one reply or opens a hundred connections.
+LONGEST_TIMEOUT, MOST_CONNECTIONS = 3600.0, 100
+DELIVERIES = ("thread", "rq", "inline", "manual")
+TOKEN_ENDPOINTS = ("google", "microsoft")
+
+
+class ConfigurationError(Exception):
+    """The app cannot start with these settings; the message lists every problem.
+
+    Raised by ``Mail.init_app``. ``problems`` holds one sentence for each.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("The mail settings are wrong:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+def setting(default: Any, meaning: str, *, secret: bool = False) -> Any:
+    """Return a dataclass field with its meaning; a secret one stays out of the repr."""
+    return field(default=default, repr=not secret, metadata={"meaning": meaning, "secret": secret})
+
+
+@dataclass(frozen=True, kw_only=True)
+class MailSettings:
+    """One field for each setting; the key in ``app.config`` is its name in capitals behind ``MAIL_``."""
+
+    server: str = setting("localhost", "Host name of the SMTP server.")
+    port: int = setting(25, "Its port: 587 with MAIL_USE_TLS, 465 with MAIL_USE_SSL.")
+    use_tls: bool = setting(False, "Encrypt with STARTTLS and verify the certificate. Without STARTTLS nothing is sent.")
+    use_ssl: bool = setting(False, "Encrypt from the first byte and verify the certificate.")
+    username: str | None = setting(None, "User name, if the server wants a login.")
+    password: str | None = setting(None, "Password for the login.", secret=True)
+    default_sender: Any = setting(None, "Sender of a message that names none: an address, or a pair of name and address.")
+    max_emails: int | None = setting(None, "Emails sent over one connection before a new one is opened. Empty: no limit.")
+    suppress_send: bool = setting(False, "Transmit nothing, and record each email as sent. Default with TESTING: true.")
+    debug: bool = setting(False, "Log the SMTP conversation, without passwords and message bodies.")
+
+    tls_ca: str = setting("", "PEM file of a private certificate authority, trusted beside the system's.")
+    timeout: float = setting(30.0, "Longest wait for one reply of the SMTP server, in seconds.")
+    connections: int = setting(4, "Most connections that one worker opens to a slow server; a fast one gets a single connection.")
+    auth: str = setting("password", "How to log in: `password`, or `xoauth2` for Gmail and Microsoft 365.")
+    oauth_client_id: str = setting("", "Client id for `xoauth2`.")
+    oauth_client_secret: str = setting("", "Client secret for `xoauth2`, if the provider issued one.", secret=True)
+    oauth_refresh_token: str = setting("", "Refresh token for `xoauth2`.", secret=True)
+    oauth_token_url: str = setting("google", "Token endpoint for `xoauth2`: `google`, `microsoft`, or an https URL.")
+
+    delivery: str = setting(
+        "thread",
+        "Who delivers: `thread` (a background thread of this process), `rq` (an RQ worker), `inline` (the caller, before it goes "
+        "on), or `manual` (`flask mail deliver`, or your own task). Default with TESTING: `manual`.",
+    )
+    redis_url: str = setting("", "Redis for `rq`, and for a MAIL_RATE that all workers share.", secret=True)
+    redis_tls_verify: bool = setting(True, "Verify the certificate of a `rediss://` server. Heroku's is self-signed.")
+    base_url: str = setting("", "Absolute URL of the site; links that `url_for` makes in a mail begin with it.")
+    subject_prefix: str = setting("", "Put before the subject of each mail that is made from a template.")
+    retry_for: timedelta = setting(timedelta(days=3), "How long a deferred email is retried, such as `3 days` or `12h`.")
+    rate: str = setting("", "Most emails per time over all workers, such as `14 per second`. Empty: no limit.")
+    allow_to: tuple[str, ...] = setting((), "Staging: addresses and domains that may get mail. Empty: everybody.")
+    redirect_to: str = setting("", "Staging: the address that gets all other mail. Empty: the mail is held.")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], *, testing: bool = False) -> MailSettings:
+        """Read *config*, or raise ConfigurationError with every problem in it.
+
+        With *testing* nothing leaves the process and nothing starts by itself, unless the settings say otherwise.
+        """
+        values: dict[str, Any] = {"suppress_send": True, "delivery": "manual"} if testing else {}
+        problems: list[str] = []
+        for name, kind in get_type_hints(cls).items():
+            given = config.get(PREFIX + name.upper())
+            if given is None or (given == "" and name not in {"suppress_send", "use_tls", "use_ssl", "debug"}):
+                continue
+            try:
+                values[name] = _parse(kind, given)
+            except (TypeError, ValueError):
+                problems.append(f"{PREFIX}{name.upper()} is {_shown(name, given)}: it has to be {EXPECTED[kind]}")
+        settings = cls(**values)
+        problems += _problems(settings)
+        if problems:
+            raise ConfigurationError(problems)
+        return settings
+
+
+def _shown(name: str, given: Any) -> str:
+    secret = next(one for one in fields(MailSettings) if one.name == name).metadata["secret"]
+    return "not what it should be" if secret else f"{given!r:.100}"
+
+
+def _parse(kind: Any, given: Any) -> Any:
+    """Return *given* as *kind*; raise TypeError or ValueError if it cannot be read as that."""
+    return PARSERS[kind](given.strip() if isinstance(given, str) and kind is not str else given)
+
+
+def _boolean(given: Any) -> bool:
+    if isinstance(given, bool | int):
+        return bool(given)
+    text = str(given).lower()
+    if text not in TRUE | FALSE:
+        raise ValueError
+    return text in TRUE
+
+
+def _text(given: Any) -> str:
+    if not isinstance(given, str):
+        raise TypeError
+    return given
+
+
+def _whole(given: Any) -> int:
+    number = int(given)
+    if number != float(given):
+        raise ValueError
+    return number
+
+
+def _names(given: Any) -> tuple[str, ...]:
+    names = given.split(",") if isinstance(given, str) else list(given)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError
+    return tuple(name.strip() for name in names if name.strip())
+
+
+def _duration(given: Any) -> timedelta:
+    if isinstance(given, timedelta):
+        return given
+    found = re.fullmatch(r"(\d{1,5})\s*(s|m|h|d|second|minute|hour|day)s?", given)
+    if found is None:
+        raise ValueError
+    return timedelta(**{UNITS[found[2][0]]: int(found[1])})
+
+
+PARSERS: dict[Any, Callable[[Any], Any]] = {
+    str: _text,
+    str | None: _text,
+    Any: lambda given: given,
+    bool: _boolean,
+    int: _whole,
+    int | None: lambda given: _whole(given) or None,
+    float: float,
+    tuple[str, ...]: _names,
+    timedelta: _duration,
+}
+EXPECTED: dict[Any, str] = {
+    str: "text",
+    str | None: "text",
+    bool: "true or false",
+    int: "a whole number",
+    int | None: "a whole number",
+    float: "a number",
+    tuple[str, ...]: "a list of addresses and domains, or their names separated by commas",
+    timedelta: "a time such as 3 days, 12 hours or 30m",
+}
+
+
+def _problems(settings: MailSettings) -> Iterator[str]:
+    yield from _server_problems(settings)
+    yield from _login_problems(settings)
+    yield from _address_problems(settings)
+    yield from _delivery_problems(settings)
+
+
+def _server_problems(settings: MailSettings) -> Iterator[str]:
+    if not re.fullmatch(r"[\w.:-]+", settings.server):
+        yield f"MAIL_SERVER is {settings.server!r:.100}: give a host name such as smtp.example.com, without a scheme"
+    if not 1 <= settings.port <= HIGHEST_PORT:
+        yield f"MAIL_PORT is {settings.port}: a port is a number from 1 to {HIGHEST_PORT}"
+    if not 0 < settings.timeout <= LONGEST_TIMEOUT:
+        yield f"MAIL_TIMEOUT is {settings.timeout:g}: give seconds, more than 0 and at most {LONGEST_TIMEOUT:g}"
+    if not 1 <= settings.connections <= MOST_CONNECTIONS:
+        yield f"MAIL_CONNECTIONS is {settings.connections}: give a number from 1 to {MOST_CONNECTIONS}"
+    if settings.max_emails is not None and settings.max_emails < 0:
+        yield f"MAIL_MAX_EMAILS is {settings.max_emails}: it cannot be less than 0"
+    if settings.use_tls and settings.use_ssl:
+        yield "MAIL_USE_TLS and MAIL_USE_SSL are both on: choose STARTTLS (port 587) or TLS from the first byte (port 465)"
+    if settings.tls_ca and not Path(settings.tls_ca).is_file():
+        yield f"MAIL_TLS_CA is {settings.tls_ca!r}: there is no such file"
+
+
+def _login_problems(settings: MailSettings) -> Iterator[str]:
+    if settings.auth not in {"password", "xoauth2"}:
+        yield f"MAIL_AUTH is {settings.auth!r}: it has to be password or xoauth2"
+    if settings.auth == "xoauth2":
+        yield from _oauth_problems(settings)
+    elif bool(settings.username) != bool(settings.password):
+        yield "MAIL_USERNAME and MAIL_PASSWORD go together: one of them is missing"
+    if settings.username and not (settings.use_tls or settings.use_ssl or is_loopback(settings.server)):
+        yield "MAIL_USERNAME is set without MAIL_USE_TLS or MAIL_USE_SSL: the password would be sent unencrypted"
+    if not f"{settings.username or ''}{settings.password or ''}".isascii():
+        yield "MAIL_USERNAME and MAIL_PASSWORD have to be ASCII"
+
+
+def _oauth_problems(settings: MailSettings) -> Iterator[str]:
+    for name in ("username", "oauth_client_id", "oauth_refresh_token"):
+        if not getattr(settings, name):
+            yield f"{PREFIX}{name.upper()} is missing: MAIL_AUTH=xoauth2 needs it"
+    url = split_url(settings.oauth_token_url)
+    private = url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname or ""))
+    if settings.oauth_token_url not in TOKEN_ENDPOINTS and not private:
+        yield "MAIL_OAUTH_TOKEN_URL has to be google, microsoft or an https URL"
+
+
+def _address_problems(settings: MailSettings) -> Iterator[str]:
+    for name in ("default_sender", "redirect_to"):
+        value = getattr(settings, name)
+        if value:
+            try:
+                parse(value, PREFIX + name.upper())
+            except InvalidMessage as error:
+                yield str(error)
+    for entry in settings.allow_to:
+        if not re.fullmatch(r"([^@\s<>,]+@|@)?[\w-]+(\.[\w-]+)*", entry):
+            yield f"MAIL_ALLOW_TO holds {entry!r:.100}: give an address such as a@example.com, or a domain such as example.com"
+    if not settings.subject_prefix.isprintable():
+        yield "MAIL_SUBJECT_PREFIX holds a character that no header may hold: remove it"
+    if settings.base_url:
+        yield from _base_url_problems(settings.base_url)
+
+
+def _base_url_problems(base_url: str) -> Iterator[str]:
+    url = split_url(base_url)
+    if url.username or url.password:
+        yield "MAIL_BASE_URL holds a user name or a password: every link in a mail would show it. Remove it"
+    elif url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
+        yield f"MAIL_BASE_URL is {base_url!r:.100}: it has to look like https://www.example.com"
+
+
+def _delivery_problems(settings: MailSettings) -> Iterator[str]:
+    if settings.delivery not in DELIVERIES:
+        yield f"MAIL_DELIVERY is {settings.delivery!r:.100}: it has to be one of {', '.join(DELIVERIES)}"
+    if settings.delivery == "rq" and not settings.redis_url:
+        yield "MAIL_DELIVERY is rq, and MAIL_REDIS_URL is missing: give it, for example redis://localhost:6379/0"
+    if settings.redis_url and split_url(settings.redis_url).scheme not in {"redis", "rediss", "unix"}:
+        yield "MAIL_REDIS_URL cannot be read: it has to look like redis://localhost:6379/0"
+    if settings.retry_for <= timedelta(0):
+        yield "MAIL_RETRY_FOR has to be more than nothing"
+    if settings.rate:
+        yield from _rate_problems(settings.rate)
+
+
+def _rate_problems(rate: str) -> Iterator[str]:
+    try:
+        import limits  # noqa: PLC0415 - optional: only MAIL_RATE needs it
+    except ImportError:
+        yield "MAIL_RATE needs the package limits: install flask-outbox[rate]"
+        return
+    try:
+        found = limits.parse_many(rate)
+    except ValueError:
+        found = []
+    if len(found) != 1 or not found[0].amount:
+        yield f"MAIL_RATE is {rate!r:.100}: it has to look like '14 per second'"
+
+
+def split_url(url: str) -> SplitResult:
+    """Return the parts of *url*; all are empty if it is no URL."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return urlsplit("")
+    return parts
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether *host* is this machine."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,147 @@
+"""Put a written message into the outbox: one row for each recipient, in the caller's transaction if one is in progress."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, make_transient_to_detached
+
+from ..errors import InvalidMessage
+from .models import KEY_LENGTH, Content, Email, Status
+from .transaction import Owner, is_in_progress, join
+
+if TYPE_CHECKING:
+    from flask_mail import Message
+
+    from ..message.writer import Wire
+    from .insertion import Insertion
+
+# What fits a SMALLINT.
+LARGEST_PRIORITY = 32767
+
+
+class Enqueuer:
+    """Stores messages for one app: with its *insertion* statements, and telling *owner* how the transaction ends."""
+
+    def __init__(self, insertion: Insertion, owner: Owner) -> None:
+        self._insertion = insertion
+        self._owner = owner
+
+    def enqueue(self, session: Session, message: Message, wire: Wire, fields: dict[str, Any], *, secret: bool) -> list[Email]:
+        """Store *wire* through *session*, and return one Email for each recipient.
+
+        *fields* are the envelope's columns, from ``envelope_values``. With work in progress the emails join it, else they are
+        committed at once. If an email with the same key and recipient exists, that one is returned.
+        """
+        key = fields["key"]
+        joins = is_in_progress(session)
+        if joins and key:
+            # An error in the caller's own rows must not be mistaken for a key that exists.
+            session.flush()
+        there = _existing(session, key, wire)
+        while missing := [address.envelope for address in wire.recipients if address.envelope not in there]:
+            new = _make(wire, missing, fields, secret=secret)
+            try:
+                self._store(session, list(new.values()), message, joins=joins)
+            except sa.exc.IntegrityError:
+                # Another process has enqueued the same key at the same moment: its email is the one.
+                found = _existing(session, key, wire)
+                if found.keys() <= there.keys():
+                    raise
+                there = found
+            else:
+                there |= new
+        return [there[address.envelope] for address in wire.recipients]
+
+    def _store(self, session: Session, new: list[Email], message: Message, *, joins: bool) -> None:
+        if joins:
+            # A key that was taken meanwhile must not break the caller's transaction.
+            with session.begin_nested() if new[0].key else nullcontext():
+                session.add_all(new)
+            join(session, new, message, self._owner)
+            return
+        # Committing must not expire the caller's objects, which would all be loaded again.
+        expires, session.expire_on_commit = session.expire_on_commit, False
+        try:
+            connection = session.connection(bind_arguments={"mapper": sa.inspect(Email)})
+            self._insertion.execute(connection, new)
+            join(session, new, message, self._owner)
+            session.commit()
+        except BaseException:
+            session.rollback()
+            raise
+        finally:
+            session.expire_on_commit = expires
+        for stored in (new[0].content, *new):
+            make_transient_to_detached(stored)
+        session.add_all(new)
+
+
+def envelope_values(*, send_at: datetime | None, expires_at: datetime | None, priority: int, key: str | None) -> dict[str, Any]:
+    """Return the columns of ``Email`` that are the same for every recipient; raise InvalidMessage for an impossible value."""
+    now = datetime.now(UTC)
+    first = _moment(send_at, "send_at") or now
+    return {
+        "status": Status.QUEUED.value,
+        "tries": 0,
+        "priority": _priority(priority),
+        "send_at": first,
+        "due_since": first,
+        "expires_at": _moment(expires_at, "expires_at"),
+        "key": _key(key),
+        "created_at": now,
+    }
+
+
+def content_values(wire: Wire, *, secret: bool = False) -> dict[str, Any]:
+    """Return the columns of ``Content`` for a written message."""
+    return {
+        "message_id": wire.message_id,
+        "sender": wire.sender.envelope,
+        "subject": wire.subject,
+        "source": wire.source,
+        "size": len(wire.source),
+        "secret": secret,
+    }
+
+
+def _priority(value: int) -> int:
+    if not isinstance(value, int) or abs(value) > LARGEST_PRIORITY:
+        message = f"the priority is {value!r:.100}: use Priority.URGENT, NORMAL or BULK, or a whole number beside them"
+        raise InvalidMessage(message)
+    return int(value)
+
+
+def _moment(value: datetime | None, name: str) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        if isinstance(value, datetime) and value.utcoffset() is not None:
+            return value.astimezone(UTC)
+    except OverflowError:
+        pass
+    message = f"{name} is {value!r:.100}: pass an aware datetime, for example datetime.now(UTC) + timedelta(hours=1)"
+    raise InvalidMessage(message)
+
+
+def _key(value: str | None) -> str | None:
+    if value is not None and not (isinstance(value, str) and 0 < len(value) <= KEY_LENGTH and value.isprintable()):
+        message = f"the key is {value!r:.100}: use 1 to {KEY_LENGTH} printable characters"
+        raise InvalidMessage(message)
+    return value
+
+
+def _existing(session: Session, key: str | None, wire: Wire) -> dict[str, Email]:
+    if key is None:
+        return {}
+    recipients = [address.envelope for address in wire.recipients]
+    found = session.scalars(sa.select(Email).where(Email.key == key, Email.recipient.in_(recipients)))
+    return {email.recipient: email for email in found}
+
+
+def _make(wire: Wire, recipients: list[str], fields: dict[str, Any], *, secret: bool) -> dict[str, Email]:
+    content = Content(**content_values(wire, secret=secret), created_at=fields["created_at"])
+    return {recipient: Email(content=content, recipient=recipient, **fields) for recipient in recipients}
