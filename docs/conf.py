@@ -1,6 +1,7 @@
 """How Sphinx builds the documentation: ``make docs``."""
 
 import sys
+import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -9,7 +10,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE / "_ext")]
 
 project = "Flask-Outbox"
 copyright = "the authors of Flask-Outbox"  # noqa: A001 - Sphinx's own name
-release = version = "0.2.0"
+release = version = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["version"]
 
 extensions = ["pallets_sphinx_themes", "myst_parser", "sphinx.ext.autodoc", "reference"]
 exclude_patterns = ["_build", "_ext"]

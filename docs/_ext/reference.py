@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 from flask import Flask
-from flask_outbox import Mail
-from flask_outbox.settings import MailSettings
 from flask_sqlalchemy import SQLAlchemy
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+
+from flask_outbox import Mail
+from flask_outbox.settings import MailSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -44,7 +44,6 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-
 @contextmanager
 def posted(page: str, path: str, folder: Path, smtp: SmtpServer) -> Iterator[str]:
     """Write the files of a page into *folder*, run its app, post to *path*, and give what the app answered."""
