@@ -19,6 +19,9 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]  # the benchmarks begin each part with a heading of its own level
 
+# A block that names no language is a diagram or a file.
+highlight_language = "text"
+
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
