@@ -118,6 +118,12 @@ def test_the_fields_of_an_email_and_an_attempt_exist() -> None:
         assert [name for name in named if name not in mapped.all_orm_descriptors and not hasattr(model, name)] == []
 
 
+def test_the_modules_that_an_email_passes_exist() -> None:
+    named = re.findall(r"`(\w+/\w+\.py|\w+\.py)`", (DOCS / "journey.md").read_text())
+    assert named
+    assert [name for name in named if not (ROOT / "flask_outbox" / name).is_file()] == []
+
+
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
 def test_the_links_to_files_lead_somewhere(name: str) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / name).read_text())
