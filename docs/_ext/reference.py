@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from datetime import timedelta
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
@@ -108,7 +109,7 @@ class Command(Describe):
         """Return what ``flask mail NAME --help`` says."""
         context = click.Context(found, info_name=f"flask mail {name}")
         usage = " ".join([context.command_path, *found.collect_usage_pieces(context)])
-        yield from ("```console", f"$ {usage}", "```", "", _escaped(found.help or ""), "")
+        yield from ("```console", f"$ {usage}", "```", "", _escaped(cleandoc(found.help or "")), "")
         for option in found.params:
             record = option.get_help_record(context)
             if record is not None and record[1]:
