@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox import BULK, URGENT, Attempt, Email, Message, enqueue
+from flask_outbox.store import lease
 from flask_outbox.store.models import Health
 from flask_outbox.store.outbox import BATCH
 from flask_outbox.store.statements import due_statement
