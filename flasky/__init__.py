@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from flasky import admin, auth, errors, headers, limiting, mailbox, main, migrating, shell
+from flasky import admin, auth, errors, headers, inbox, limiting, main, migrating, shell
 from flasky.config import ROOT, Settings
 from flasky.extensions import bootstrap, csrf, db, login
 from flasky.mail import mail
@@ -24,6 +24,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     mail.init_app(app)
     for extension in (bootstrap, csrf, login):
         extension.init_app(app)
-    for part in (migrating, headers, errors, limiting, main, auth, admin, mailbox, shell):
+    for part in (migrating, headers, errors, limiting, main, auth, admin, inbox, shell):
         part.init_app(app)
     return app

@@ -10,8 +10,8 @@ from urllib.parse import unquote
 from flask import Response, abort, current_app, render_template, send_file, url_for
 from flask.typing import ResponseReturnValue
 
-from flasky.mailbox import bp
-from flasky.mailbox.maildir import Mail, Maildir
+from flasky.inbox import bp
+from flasky.inbox.maildir import Mail, Maildir
 
 # A mail's HTML is a stranger's: no scripts, no forms, nothing from elsewhere, and shown in a sandboxed frame. Its links
 # open outside, as they do in a mail program.

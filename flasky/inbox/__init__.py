@@ -4,7 +4,7 @@ from flask import Blueprint, Flask
 
 bp = Blueprint("mailbox", __name__, url_prefix="/mailbox")
 
-from flasky.mailbox import views  # noqa: E402, F401 - registers the views on bp
+from flasky.inbox import views  # noqa: E402, F401 - registers the views on bp
 
 
 def init_app(app: Flask) -> None:

@@ -1,4 +1,4 @@
-"""``python -m flasky.mailbox``: the SMTP server of the development mailbox, on loopback."""
+"""``python -m flasky.inbox``: the SMTP server of the development mailbox, on loopback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
 
 from flasky.config import ROOT, ConfigurationError, Settings
-from flasky.mailbox.maildir import Maildir
+from flasky.inbox.maildir import Maildir
 
 # Larger than any attachment that somebody would try out.
 LARGEST = 50 * 1024 * 1024
