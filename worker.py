@@ -6,8 +6,8 @@ import argparse
 import logging
 import sys
 
+from flask_outbox import ConfigurationError
 from flasky import create_app
-from flasky.config import ConfigurationError
 
 EPILOG = """\
 The worker sends what is due at once when the site rings, and looks every few seconds by itself: for retries, for scheduled

@@ -8,16 +8,20 @@ import subprocess
 import sys
 from dataclasses import FrozenInstanceError, fields
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from dotenv import dotenv_values
 
+from flask_outbox.settings import MailSettings
 from flasky import create_app
 from flasky.config import ROOT, ConfigurationError, Settings
+from flasky.config.flask_keys import for_mail
 from scripts.settings_table import DOCS, EXAMPLE, TABLE, example, table
 
+BIN = Path(sys.executable).parent
 KEY = "0123456789abcdef"
 NAMES = [one.name.upper() for one in fields(Settings)]
 TLS = {"MAIL_USE_TLS": "1"}
@@ -42,7 +46,7 @@ def problems(**environ: str) -> list[str]:
 # Reading
 
 READ: dict[str, tuple[str, Any]] = {
-    "SECRET_KEY": ("x" * 40, "x" * 40),
+    "SECRET_KEY": ("another key of random characters", "another key of random characters"),
     "DATABASE_URL": ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
     "REDIS_URL": ("rediss://:pw@redis.example:6380/1", "rediss://:pw@redis.example:6380/1"),
     "REDIS_TLS_VERIFY": ("off", False),
@@ -150,6 +154,9 @@ def test_every_wrong_variable_is_listed_at_once() -> None:
     [
         ("SECRET_KEY", ""),
         ("SECRET_KEY", "fifteen letters"),
+        ("SECRET_KEY", "changemechangeme"),
+        ("SECRET_KEY", "please change me, I am no key"),
+        ("SECRET_KEY", "passwordpassword"),
         ("DATABASE_URL", "mysql://localhost/x"),
         ("DATABASE_URL", "nonsense"),
         ("DATABASE_URL", "postgresql://host:port/x"),
@@ -166,6 +173,9 @@ def test_every_wrong_variable_is_listed_at_once() -> None:
         ("FLASKY_BASE_URL", "https://flasky.example:port"),
         ("FLASKY_BASE_URL", "http://["),
         ("FLASKY_BASE_URL", "http://[::1]:5000"),
+        ("FLASKY_BASE_URL", "https://*.example.com"),
+        ("FLASKY_BASE_URL", "https://exa mple.com"),
+        ("FLASKY_BASE_URL", "https://me:password@flasky.example"),
         ("FLASKY_TRUSTED_HOSTS", "https://flasky.example"),
         ("FLASKY_TRUSTED_HOSTS", "flasky.example, *"),
         ("FLASKY_PROXIES", "-1"),
@@ -185,6 +195,7 @@ def test_every_wrong_variable_is_listed_at_once() -> None:
         ("FLASKY_MAIL_DISPATCH", "celery"),
         ("FLASKY_MAIL_DISPATCH", "rq"),
         ("MAIL_SERVER", ""),
+        ("MAIL_SERVER", "https://smtp.example"),
         ("MAIL_PORT", "65536"),
         ("MAIL_PORT", "2.5"),
         ("MAIL_TLS_CA", "/nowhere/ca.pem"),
@@ -203,6 +214,7 @@ def test_every_wrong_variable_is_listed_at_once() -> None:
         ("MAIL_TIMEOUT", "-1"),
         ("PORT", "http"),
         ("WEB_CONCURRENCY", "0"),
+        ("WEB_CONCURRENCY", "1.5"),
         ("WEB_THREADS", "0"),
         ("WEB_TIMEOUT", "0"),
     ],
@@ -214,8 +226,8 @@ def test_a_wrong_value_is_refused_by_name(name: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("environ", "sentence"),
     [
-        ({"MAIL_USE_TLS": "1", "MAIL_USE_SSL": "1"}, "not both"),
-        ({"MAIL_USERNAME": "me", "MAIL_PASSWORD": "p", "MAIL_SERVER": "smtp.example"}, "in the clear"),
+        ({"MAIL_USE_TLS": "1", "MAIL_USE_SSL": "1"}, "both on"),
+        ({"MAIL_USERNAME": "me", "MAIL_PASSWORD": "p", "MAIL_SERVER": "smtp.example"}, "unencrypted"),
         ({"MAIL_USERNAME": "zoë", "MAIL_PASSWORD": "p"}, "ASCII"),
         ({"FLASKY_DEV": "1", "FLASKY_BASE_URL": "https://flasky.example"}, "everybody could read the mailbox"),
         ({"MAIL_AUTH": "xoauth2"}, "MAIL_OAUTH_REFRESH_TOKEN is missing"),
@@ -246,6 +258,14 @@ SECRETS = {
     "MAIL_OAUTH_CLIENT_SECRET": "hidden-4",
     "MAIL_OAUTH_REFRESH_TOKEN": "hidden-5",
 }
+BROKEN_SECRETS = {
+    "SECRET_KEY": "hidden",
+    "DATABASE_URL": "mysql://me:hidden-1@x/y",
+    "REDIS_URL": "http://:hidden-2@x",
+    "FLASKY_BASE_URL": "https://me:hidden-6@x:port",
+    "MAIL_PASSWORD": "hidden-ß",
+    "MAIL_PORT": "x",
+}
 
 
 def test_no_secret_is_in_the_repr() -> None:
@@ -255,8 +275,16 @@ def test_no_secret_is_in_the_repr() -> None:
 
 
 def test_no_secret_is_in_a_message() -> None:
-    broken = SECRETS | {"SECRET_KEY": "hidden", "DATABASE_URL": "mysql://me:hidden-1@x/y", "REDIS_URL": "http://:hidden-2@x"}
-    assert "hidden" not in "".join(problems(**broken | {"MAIL_PORT": "x"}))
+    found = problems(**SECRETS | BROKEN_SECRETS)
+    assert {one.split()[0] for one in found} == {*BROKEN_SECRETS} - {"MAIL_PASSWORD"} | {"MAIL_USERNAME"}
+    assert "hidden" not in "".join(found)
+
+
+def test_no_secret_is_in_a_traceback() -> None:
+    done = start("-m flask routes", BROKEN_SECRETS)
+    said, _ = done.communicate(timeout=30)
+    assert done.returncode == 1
+    assert "hidden" not in said
 
 
 # What the app is made of
@@ -308,7 +336,7 @@ def test_mail_is_dispatched_by_rq_where_there_is_a_redis(environ: dict[str, str]
 
 # Starting
 
-COMMANDS = ["worker.py", "-m gunicorn --check-config wsgi:app", "-m flask routes", "-m flasky.mailbox"]
+COMMANDS = ["worker.py", "-m gunicorn --check-config wsgi:app", "-m flask routes", "-m flasky.inbox"]
 
 
 def start(code: str, environ: dict[str, str]) -> subprocess.Popen[str]:
@@ -327,12 +355,34 @@ def test_a_wrong_configuration_stops_every_start_with_a_message_and_no_traceback
         assert "Traceback" not in said, command
 
 
+def test_the_web_process_of_the_procfile_lists_what_gunicorn_would_stumble_over() -> None:
+    web = next(line.partition(":")[2] for line in (ROOT / "Procfile").read_text().splitlines() if line.startswith("web:"))
+    clean = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHON_DOTENV_DISABLED": "1"}
+    wrong = {"SECRET_KEY": "short", "WEB_CONCURRENCY": "1.5"}
+    done = subprocess.run(web, shell=True, env=clean | wrong, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode != 0
+    assert "WEB_CONCURRENCY is '1.5': it has to be a whole number" in done.stderr
+    assert "SECRET_KEY is shorter than 16 characters" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 # In step with its descriptions
 
 
 def test_every_setting_says_what_it_means_in_a_sentence() -> None:
     for one in fields(Settings):
         assert one.metadata["meaning"].endswith("."), one.name
+
+
+def test_no_setting_of_the_library_is_left_out() -> None:
+    assert {f"MAIL_{one.name.upper()}" for one in fields(MailSettings)} <= for_mail(read()).keys()
+
+
+def test_a_problem_of_the_library_speaks_of_the_sites_variables() -> None:
+    found = problems(FLASKY_MAIL_DISPATCH="rq", MAIL_MAX_EMAILS="-1")
+    assert [one.split()[0] for one in found] == ["MAIL_MAX_EMAILS", "FLASKY_MAIL_DISPATCH"]
+    assert "REDIS_URL is missing" in found[1]
+    assert "MAIL_REDIS_URL" not in found[1]
 
 
 def test_the_example_is_in_step_with_the_class() -> None:

@@ -57,7 +57,7 @@ def title_of(answer: Any) -> str:
         ("GET", "/break/403", 403, "Not for you"),
         ("GET", "/nothing", 404, "Nothing here"),
         ("GET", "/static/nothing.css", 404, "Nothing here"),
-        ("GET", "/static/../flasky/config.py", 404, "Nothing here"),
+        ("GET", "/static/../flasky/models.py", 404, "Nothing here"),
         ("GET", "/<script>alert(1)</script>", 404, "Nothing here"),
         ("DELETE", "/", 405, "Not this way"),
         ("GET", "/auth/sign-out", 405, "Not this way"),
