@@ -21,9 +21,9 @@ def remember(name: str) -> bool:
 
     The unique constraint decides, not the look before: of two visitors with one new name, one is new.
     """
-    if db.session.scalar(select(User.id).where(User.name == name)):
+    if db.session.scalar(select(User.id).where(User.username == name)):
         return True
-    user = User(name=name)
+    user = User(username=name)
     db.session.add(user)
     try:
         db.session.flush()

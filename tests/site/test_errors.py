@@ -35,10 +35,10 @@ def app(make_app: Callable[..., Flask]) -> Flask:
         if what == "unknown":
             raise RuntimeError(SECRET)
         if what == "integrity":
-            db.session.add(User(name=None, email=None))
+            db.session.add(User(username=None, email=None))
             db.session.flush()
         if what == "statement":
-            db.session.add_all([User(name=SECRET), User(name=SECRET)])
+            db.session.add_all([User(username=SECRET), User(username=SECRET)])
             db.session.flush()
         abort(int(what), description="" if int(what) in {500, 503} else None)
 

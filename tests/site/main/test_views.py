@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def names(app: Flask) -> list[str | None]:
     with app.app_context():
-        return list(db.session.scalars(sa.select(User.name).order_by(User.id)))
+        return list(db.session.scalars(sa.select(User.username).order_by(User.id)))
 
 
 def session_of(client: Any) -> dict[str, Any]:
@@ -53,8 +53,8 @@ def test_a_new_name_is_remembered_and_the_administrator_is_written_to(app: Flask
     (mail,) = smtp.wait_for(1)
     assert mail.recipient == "admin@example.com"
     assert mail.message["Subject"] == "[Flasky] New User"
-    for half in ("plain", "html"):
-        assert "susan" in mail.message.get_body((half,)).get_content()
+    assert "User susan has joined." in mail.message.get_body(("plain",)).get_content()
+    assert "User <strong>susan</strong> has joined." in mail.message.get_body(("html",)).get_content()
     page = client.get("/").text
     assert "Hello, susan!" in page
     assert "Pleased to meet you!" in page
