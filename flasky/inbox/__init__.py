@@ -1,4 +1,4 @@
-"""The development mailbox: an SMTP server that keeps what it gets, and pages to read it. Not there in production."""
+"""The development mailbox: an SMTP server that stores all mail, and pages to read it. Never in production."""
 
 from flask import Blueprint, Flask
 
