@@ -1,47 +1,15 @@
-"""Settings: each variable is read, checked and explained, and a wrong one stops the start with all that are wrong."""
+"""Settings: each variable is read and checked, every problem is reported at once, and no secret is shown."""
 
 from __future__ import annotations
 
-import io
-import os
-import subprocess
-import sys
 from dataclasses import FrozenInstanceError, fields
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
-from dotenv import dotenv_values
 
-from flask_outbox.settings import MailSettings
-from flasky import create_app
-from flasky.config import ROOT, ConfigurationError, Settings
-from flasky.config.flask_keys import for_mail
-from scripts.settings_table import DOCS, EXAMPLE, TABLE, example, table
-
-BIN = Path(sys.executable).parent
-KEY = "0123456789abcdef"
-NAMES = [one.name.upper() for one in fields(Settings)]
-TLS = {"MAIL_USE_TLS": "1"}
-OAUTH = {
-    "MAIL_AUTH": "xoauth2",
-    "MAIL_USERNAME": "me@example.com",
-    "MAIL_OAUTH_CLIENT_ID": "id",
-    "MAIL_OAUTH_REFRESH_TOKEN": "token",
-} | TLS
-
-
-def read(**environ: str) -> Settings:
-    return Settings.from_env({"SECRET_KEY": KEY} | environ)
-
-
-def problems(**environ: str) -> list[str]:
-    with pytest.raises(ConfigurationError) as caught:
-        read(**environ)
-    return caught.value.problems
-
+from flasky.config import ConfigurationError, Settings
+from tests.site.config.reading import KEY, NAMES, OAUTH, TLS, problems, read, start
 
 # Reading
 
@@ -285,117 +253,3 @@ def test_no_secret_is_in_a_traceback() -> None:
     said, _ = done.communicate(timeout=30)
     assert done.returncode == 1
     assert "hidden" not in said
-
-
-# What the app is made of
-
-
-@pytest.mark.parametrize(
-    ("url", "driver"),
-    [
-        ("postgres://u:p@h/d", "postgresql+psycopg"),
-        ("postgresql://u:p@h/d?sslmode=require", "postgresql+psycopg"),
-        ("postgresql+psycopg2://u:p@h/d", "postgresql+psycopg"),
-        ("sqlite:////tmp/x.db", "sqlite"),
-        ("", "sqlite"),
-    ],
-)
-def test_the_databases_url_is_understood(url: str, driver: str) -> None:
-    parsed = sa.make_url(read(DATABASE_URL=url).sqlalchemy_url("/instance"))
-    assert parsed.drivername == driver
-    assert parsed.database == {"": "/instance/flasky.sqlite3", "sqlite:////tmp/x.db": "/tmp/x.db"}.get(url, "d")
-
-
-@pytest.mark.parametrize(("url", "secure"), [("https://flasky.example/", True), ("", False)])
-def test_cookies_are_secure_where_the_site_is(url: str, secure: bool) -> None:
-    config = read(FLASKY_BASE_URL=url, PORT="5050").as_config("/x")
-    assert config["SESSION_COOKIE_SECURE"] is secure
-    assert config["SESSION_COOKIE_HTTPONLY"] is True
-    assert config["FLASKY_BASE_URL"] == ("https://flasky.example" if secure else "http://localhost:5050")
-
-
-def test_only_the_sites_own_hosts_and_in_development_loopback_are_trusted() -> None:
-    own = {"FLASKY_BASE_URL": "https://flasky.example:8443", "FLASKY_TRUSTED_HOSTS": "www.flasky.example"}
-    assert read(**own).trusted_hosts == ["flasky.example", "www.flasky.example"]
-    assert read().trusted_hosts == ["localhost"]
-    assert read(FLASKY_DEV="1").trusted_hosts == ["127.0.0.1", "localhost"]
-
-
-@pytest.mark.parametrize(
-    ("environ", "bell"),
-    [
-        ({}, "ThreadBell"),
-        ({"REDIS_URL": "redis://localhost"}, "RqBell"),
-        ({"REDIS_URL": "redis://localhost", "FLASKY_MAIL_DISPATCH": "thread"}, "ThreadBell"),
-        ({"FLASKY_MAIL_DISPATCH": "inline"}, "InlineBell"),
-    ],
-)
-def test_mail_is_dispatched_by_rq_where_there_is_a_redis(environ: dict[str, str], bell: str) -> None:
-    assert type(create_app(read(**environ)).extensions["mail"].bell).__name__ == bell
-
-
-# Starting
-
-COMMANDS = ["worker.py", "-m gunicorn --check-config wsgi:app", "-m flask routes", "-m flasky.inbox"]
-
-
-def start(code: str, environ: dict[str, str]) -> subprocess.Popen[str]:
-    clean = {"PATH": os.environ["PATH"], "PYTHON_DOTENV_DISABLED": "1", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, *code.split()]
-    return subprocess.Popen(command, env=clean | environ, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def test_a_wrong_configuration_stops_every_start_with_a_message_and_no_traceback() -> None:
-    started = {command: start(command, {"SECRET_KEY": "short", "MAIL_PORT": "x"}) for command in COMMANDS}
-    for command, process in started.items():
-        said, _ = process.communicate(timeout=30)
-        assert process.returncode != 0, command
-        assert "MAIL_PORT is 'x': it has to be a whole number" in said, command
-        assert "SECRET_KEY is shorter than 16 characters" in said, command
-        assert "Traceback" not in said, command
-
-
-def test_the_web_process_of_the_procfile_lists_what_gunicorn_would_stumble_over() -> None:
-    web = next(line.partition(":")[2] for line in (ROOT / "Procfile").read_text().splitlines() if line.startswith("web:"))
-    clean = {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHON_DOTENV_DISABLED": "1"}
-    wrong = {"SECRET_KEY": "short", "WEB_CONCURRENCY": "1.5"}
-    done = subprocess.run(web, shell=True, env=clean | wrong, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode != 0
-    assert "WEB_CONCURRENCY is '1.5': it has to be a whole number" in done.stderr
-    assert "SECRET_KEY is shorter than 16 characters" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-# In step with its descriptions
-
-
-def test_every_setting_says_what_it_means_in_a_sentence() -> None:
-    for one in fields(Settings):
-        assert one.metadata["meaning"].endswith("."), one.name
-
-
-def test_no_setting_of_the_library_is_left_out() -> None:
-    assert {f"MAIL_{one.name.upper()}" for one in fields(MailSettings)} <= for_mail(read()).keys()
-
-
-def test_a_problem_of_the_library_speaks_of_the_sites_variables() -> None:
-    found = problems(FLASKY_MAIL_DISPATCH="rq", MAIL_MAX_EMAILS="-1")
-    assert [one.split()[0] for one in found] == ["MAIL_MAX_EMAILS", "FLASKY_MAIL_DISPATCH"]
-    assert "REDIS_URL is missing" in found[1]
-    assert "MAIL_REDIS_URL" not in found[1]
-
-
-def test_the_example_is_in_step_with_the_class() -> None:
-    assert EXAMPLE.read_text() == example(), "run python -m scripts.settings_table"
-
-
-def test_the_table_in_the_docs_is_in_step_with_the_class() -> None:
-    assert TABLE.findall(DOCS.read_text()) == [table()], "run python -m scripts.settings_table"
-    assert [row.split("`")[1] for row in table().splitlines()[2:]] == NAMES
-
-
-def test_the_example_with_every_comment_taken_away_is_the_default() -> None:
-    text = "\n".join(line[1:] if line.startswith("#") and line[1] != " " else line for line in example().splitlines())
-    values = dotenv_values(stream=io.StringIO(text))
-    assert list(values) == NAMES
-    assert Settings.from_env({name: value or "" for name, value in values.items()} | {"SECRET_KEY": KEY}) == read()
