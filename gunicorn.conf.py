@@ -1,4 +1,4 @@
-"""How gunicorn serves the site; every number comes from the environment (see .env.example)."""
+"""gunicorn's settings; every number comes from the environment (see .env.example)."""
 
 import os
 import sys
@@ -10,21 +10,21 @@ try:
 except ConfigurationError as error:
     sys.exit(str(error))
 
-bind = f"{'127.0.0.1' if settings.flasky_dev else '0.0.0.0'}:{settings.port}"  # noqa: S104 - a server is there to be reached
+bind = f"{'127.0.0.1' if settings.flasky_dev else '0.0.0.0'}:{settings.port}"  # noqa: S104 - visitors come from everywhere
 workers = settings.web_concurrency
 threads = settings.web_threads
 timeout = settings.web_timeout
-# honcho kills what has not stopped after five seconds.
+# honcho kills after five seconds.
 graceful_timeout = 4
 accesslog = "-"
 control_socket_disable = True
 reload = settings.flasky_dev
-# The heartbeat file must never wait for a disk: in memory, where there is such a folder.
+# A heartbeat file on a slow disk would block a worker: keep it in memory if possible.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 
 
 def post_worker_init(worker):  # noqa: ANN001, ANN201 - gunicorn's hook
-    """Send what an earlier process left behind, without waiting for the first request."""
+    """Deliver what an earlier process left behind, without waiting for the first request."""
     mail = worker.wsgi.extensions["mail"]
     if mail.delivers_here:
         mail.bell.ring()

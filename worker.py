@@ -1,4 +1,4 @@
-"""python worker.py: the process that sends the mail."""
+"""python worker.py: the process that delivers mail."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import argparse
 import logging
 import sys
 
+from flask_outbox import ConfigurationError
 from flasky import create_app
-from flasky.config import ConfigurationError
 
 EPILOG = """\
-The worker sends what is due at once when the site rings, and looks every few seconds by itself: for retries, for scheduled
-mail, for what a killed worker left behind, and for everything while Redis is away. Run as many as you like. SIGTERM and
-Ctrl-C finish the email on the wire and give the rest back, within four seconds. Its settings are the site's:
-see .env.example.
+The worker delivers due mail as soon as the site rings the bell. Every few seconds it also checks the database: for retries,
+scheduled mail, mail of a killed worker, and everything while Redis is down. Run as many workers as you like. SIGTERM and
+Ctrl-C finish the email that is being transmitted and release the others, within four seconds. The settings are the
+site's: see .env.example.
 """
 
 
 def main() -> None:
-    """Build one app, and deliver from it until told to stop."""
-    parser = argparse.ArgumentParser(description="Send the mail in the outbox.", epilog=EPILOG)
-    parser.add_argument("--burst", action="store_true", help="send what is due now, then exit")
+    """Create the app and deliver its mail until told to stop."""
+    parser = argparse.ArgumentParser(description="Deliver the mail in the outbox.", epilog=EPILOG)
+    parser.add_argument("--burst", action="store_true", help="deliver due mail, then exit")
     parser.add_argument("--verbose", action="store_true", help="log every email")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.INFO, format="%(asctime)s %(levelname)s %(message)s")

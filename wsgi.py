@@ -2,8 +2,8 @@
 
 import sys
 
+from flask_outbox import ConfigurationError
 from flasky import create_app
-from flasky.config import ConfigurationError
 
 try:
     app = create_app()

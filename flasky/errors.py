@@ -1,4 +1,4 @@
-"""A page in the site's look for whatever goes wrong: what happened, and what to do."""
+"""Error pages in the site's design: what happened, and what to do."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from flasky.extensions import login
 log = logging.getLogger("flasky")
 
 PAGES = {
-    400: ("That did not work", "The request could not be understood. Go back and try again."),
-    403: ("Not for you", "You are signed in, but this page is for administrators alone."),
-    404: ("Nothing here", "There is no page at this address. It may have moved, or the link may be mistyped."),
-    405: ("Not this way", "This address does not take that kind of request."),
-    413: ("Too much", "That was larger than this site takes. Send something shorter."),
-    429: ("One moment", "That was a little often. Wait a minute, then try again."),
-    500: ("Our fault", "Something went wrong on our side, and has been noted. Try again in a moment."),
-    503: ("Back in a moment", "The site cannot reach a part of itself just now. Nothing was saved; try again in a minute."),
+    400: ("Bad request", "The site could not understand that request. Go back and try again."),
+    403: ("Access denied", "You are signed in, but only administrators may see this page."),
+    404: ("Page not found", "There is no page at this address. Check the address for typing errors."),
+    405: ("Method not allowed", "This address does not accept that kind of request."),
+    413: ("Too large", "That was too large for this site. Send something shorter."),
+    429: ("Too many tries", "Wait a minute, then try again."),
+    500: ("Something went wrong", "The error is on our side and has been logged. Try again in a moment."),
+    503: ("Temporarily unavailable", "Part of the site is down. Nothing was saved; try again in a minute."),
 }
-CSRF = ("That form was too old", "The form had been open for too long, or your browser keeps no cookies. Try again.")
-# The one page that cannot be built from a template: a request for a foreign host has no urls.
-FOREIGN_HOST = "<!doctype html><html lang='en'><title>Bad request</title><h1>Bad request</h1><p>This site does not go by that name."
+CSRF = ("The form has expired", "It was open for too long, or your browser blocks cookies. Try again.")
+# The only page without a template: url_for does not work for a host that is not trusted.
+FOREIGN_HOST = "<!doctype html><html lang='en'><title>Bad request</title><h1>Bad request</h1><p>This site has another host name."
 
 
 def init_app(app: Flask) -> None:
@@ -38,13 +38,13 @@ def init_app(app: Flask) -> None:
 
 
 def page(code: int) -> ResponseReturnValue:
-    """Return the page for *code*, one of PAGES."""
+    """Return the error page for *code*, one of PAGES."""
     return _page(code, *PAGES[code])
 
 
 def _page(code: int, title: str, text: str) -> ResponseReturnValue:
     if code >= 500:  # noqa: PLR2004 - our fault
-        # With a broken database, Flask-Login's asking it who is signed in would break this page too.
+        # Flask-Login would query the database for the user, and fail here again if the database is down.
         g._login_user = login.anonymous_user()  # noqa: SLF001 - where it keeps the answer
     return render_template("errors/error.html", code=code, title=title, text=text), code
 
@@ -55,7 +55,7 @@ def _http_error(error: HTTPException) -> ResponseReturnValue:
         return error
     answer = _page(code, *PAGES.get(code, (error.name, error.description or "")))
     kept = [(name, value) for name, value in error.get_headers() if name in {"Allow", "Retry-After"}]
-    return *answer, kept  # type: ignore[misc]
+    return *answer, kept  # type: ignore[misc] # a view may return three values, which the alias does not say
 
 
 def _csrf_error(error: CSRFError) -> ResponseReturnValue:
@@ -64,7 +64,7 @@ def _csrf_error(error: CSRFError) -> ResponseReturnValue:
 
 def _foreign_host(error: SecurityError) -> ResponseReturnValue:
     log.warning(
-        "refused a request for the host %.100r: to answer to it, set FLASKY_BASE_URL, or add it to FLASKY_TRUSTED_HOSTS",
+        "refused a request for the host %.100r: to accept it, set FLASKY_BASE_URL or add it to FLASKY_TRUSTED_HOSTS",
         request.environ.get("HTTP_HOST", ""),
     )
     return FOREIGN_HOST, 400
@@ -73,5 +73,5 @@ def _foreign_host(error: SecurityError) -> ResponseReturnValue:
 def _database_error(error: DBAPIError) -> ResponseReturnValue:
     if not error.connection_invalidated and type(error).__name__ not in {"OperationalError", "InterfaceError"}:
         raise error
-    log.error("the database is away: %s", str(error.orig).partition("\n")[0])
+    log.error("the database is down: %s", str(error.orig).partition("\n")[0])
     return page(503)

@@ -1,4 +1,4 @@
-"""The extensions, created once; create_app() binds them."""
+"""The Flask extensions, created once; create_app() binds them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 
 class Base(DeclarativeBase):
-    """Stand under the site's own tables; constraints have names, so that a migration can change them."""
+    """Base class of the site's models. Constraints have names, so that a migration can change them."""
 
     metadata = MetaData(
         naming_convention={

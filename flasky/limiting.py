@@ -1,6 +1,6 @@
-"""How often something may happen: posting a form, trying a password, writing to the administrator.
+"""Rate limits: for posting a form, trying a password, and mail to the administrator.
 
-Counted in Redis, for all processes together; while Redis is away each process counts for itself.
+Redis counts for all processes together; while it is down, each process counts for itself.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from redis.exceptions import RedisError
 
 from flasky.extensions import limiter
 
-# A visitor does not wait longer than this for a counter, in seconds.
+# Longest wait of a visitor for a counter, in seconds.
 TIMEOUT = 0.05
 
 _own_count = FixedWindowRateLimiter(MemoryStorage())
 
 
 def init_app(app: Flask) -> None:
-    """Count in the app's Redis, or in memory where there is none."""
+    """Count in the app's Redis, or in memory without one."""
     url = app.config["REDIS_URL"]
-    app.config.setdefault("RATELIMIT_STORAGE_URI", url or "memory://")
+    # limits has its own name for a Redis behind a Unix socket.
+    app.config.setdefault("RATELIMIT_STORAGE_URI", url.replace("unix://", "redis+unix://", 1) or "memory://")
     if url:
         options = {"socket_connect_timeout": TIMEOUT, "socket_timeout": TIMEOUT}
         if url.startswith("rediss:") and not app.config["REDIS_TLS_VERIFY"]:
@@ -34,13 +35,13 @@ def init_app(app: Flask) -> None:
 
 
 def form_limit() -> str:
-    """Return how often one address may post a form."""
+    """Return the limit for posting a form, such as ``"10 per minute"``."""
     limit: str = current_app.config["FLASKY_FORM_LIMIT"]
     return limit
 
 
 def may(what: str, limit: str) -> bool:
-    """Count one more *what*, and return whether that is within *limit* (such as ``"30 per hour"``)."""
+    """Count one *what*, and return whether it is within *limit*, such as ``"30 per hour"``."""
     rate = limits.parse(limit)
     try:
         return limiter.limiter.hit(rate, what)

@@ -1,4 +1,4 @@
-"""Flask-Migrate, loaded when somebody migrates: Alembic takes 12 MB, which no worker and no web process has a use for."""
+"""``flask db``, loaded on demand: Alembic takes 12 MB that workers and web processes never use."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from flasky.extensions import db
 
 
 class _LateSettings:
-    """Stand for Flask-Migrate's settings until somebody asks for one of them."""
+    """Load Flask-Migrate when one of its settings is read."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
 
     def __getattr__(self, name: str) -> Any:
-        from flask_migrate import Migrate  # noqa: PLC0415 - that is the point
+        from flask_migrate import Migrate  # noqa: PLC0415 - loads Alembic
 
-        # SQLite changes a table only by copying it: batch mode.
+        # Batch mode: SQLite alters a table by copying it.
         Migrate(render_as_batch=True).init_app(self._app, db, directory=str(ROOT / "migrations"))
         return getattr(self._app.extensions["migrate"], name)
 
 
 class _LateCommand(click.Command):
-    """Stand for Flask-Migrate's command until it is called."""
+    """Load Flask-Migrate's command when it is called."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        from flask_migrate.cli import db as command  # noqa: PLC0415
+        from flask_migrate.cli import db as command  # noqa: PLC0415 - likewise
 
         context: click.Context = command.make_context(info_name, args, parent, **extra)
         return context

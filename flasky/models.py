@@ -1,4 +1,4 @@
-"""The site's own tables: the people it knows, some of whom can sign in."""
+"""The site's own tables: people, some of whom can sign in."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ EMAIL_LENGTH = 254
 
 
 class User(UserMixin, Base):
-    """Somebody who has typed a name, or has an account with an email address and a password."""
+    """A person who has typed a name, or has an account with an email address and a password."""
 
     __tablename__ = "users"
-    __table_args__ = (CheckConstraint("name IS NOT NULL OR email IS NOT NULL", name="somebody"),)
+    __table_args__ = (CheckConstraint("username IS NOT NULL OR email IS NOT NULL", name="somebody"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str | None] = mapped_column(String(NAME_LENGTH), unique=True)
+    username: Mapped[str | None] = mapped_column(String(NAME_LENGTH), unique=True)
     email: Mapped[str | None] = mapped_column(String(EMAIL_LENGTH), unique=True)
     password_hash: Mapped[str | None] = mapped_column(String(255))
     is_admin: Mapped[bool] = mapped_column(default=False)

@@ -1,4 +1,4 @@
-"""What is at hand in ``flask shell``."""
+"""Names that ``flask shell`` imports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flasky.models import User
 
 
 def init_app(app: Flask) -> None:
-    """Put the names into the shell."""
+    """Register the names."""
     app.shell_context_processor(_names)
 
 

@@ -1,22 +1,21 @@
-"""Make SQLite behave as a server would: readers beside a writer, patience for a lock, and foreign keys."""
+"""Set SQLite up for a site: WAL, a busy timeout, foreign keys and full durability."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Flask
 from sqlalchemy import event
 
-if TYPE_CHECKING:
-    from flask_sqlalchemy import SQLAlchemy
+from flasky.extensions import db
 
-# Longer than any transaction of ours; a writer that holds the lock for ten seconds is waited for.
+# Longer than any transaction of the site.
 BUSY_TIMEOUT_MS = 15_000
 
 
-def configure_sqlite(app: Flask, db: SQLAlchemy) -> None:
-    """Set up every SQLite connection of *app*'s engines as it is opened."""
+def init_app(app: Flask) -> None:
+    """Configure every SQLite connection of *app*'s engines when it opens."""
     with app.app_context():
         for engine in db.engines.values():
             if engine.dialect.name == "sqlite":
@@ -31,8 +30,8 @@ def _on_connect(connection: Any, _: Any) -> None:
         f"busy_timeout = {BUSY_TIMEOUT_MS}",
         "journal_mode = WAL",
         "foreign_keys = ON",
-        "synchronous = FULL",  # an email that was promised survives a power cut
-        "cache_size = -500",  # in kB, for each connection: the system caches the file, too
+        "synchronous = FULL",  # a committed email survives a power cut
+        "cache_size = -500",  # in kB for each connection; the system caches the file as well
     )
     for pragma in pragmas:
         cursor.execute(f"PRAGMA {pragma}")

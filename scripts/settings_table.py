@@ -11,8 +11,8 @@ from flasky.config import ROOT, Settings
 
 DOCS, EXAMPLE = ROOT / "docs" / "flasky.md", ROOT / ".env.example"
 HEAD = """\
-# Every variable that Flasky reads, with its default. Copy this file to .env, and take the # away where you want
-# something else. What the environment says goes before what .env says.
+# Every variable that Flasky reads, with its default. Copy this file to .env and uncomment what you want to change.
+# Variables of the environment take precedence over this file.
 """
 TABLE = re.compile(r"(?<=<!-- settings -->\n).*?(?=<!-- /settings -->)", re.DOTALL)
 
@@ -20,6 +20,8 @@ TABLE = re.compile(r"(?<=<!-- settings -->\n).*?(?=<!-- /settings -->)", re.DOTA
 def written(value: Any) -> str:
     """Return *value* as one would write it into the environment."""
     match value:
+        case None:
+            return ""
         case bool():
             return "on" if value else "off"
         case timedelta():

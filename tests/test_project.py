@@ -73,7 +73,7 @@ def test_a_module_says_in_its_first_sentence_what_it_is_for(path: Path) -> None:
 
 def test_only_config_reads_the_environment() -> None:
     readers = {within(path) for path in MODULES if re.search(r"\bos\.environ|\bgetenv|from os import", path.read_text())}
-    assert readers == {"flasky/config.py"}
+    assert readers == {"flasky/config/settings.py"}
 
 
 def test_every_page_under_admin_turns_a_stranger_away(make_app: Callable[..., Flask], redis_url: str) -> None:

@@ -32,7 +32,7 @@ class Rate:
         self._shared_from = 0.0
         if redis_url:
             options = {"socket_connect_timeout": TIMEOUT, "socket_timeout": TIMEOUT, **redis_options}
-            self._shared = MovingWindowRateLimiter(storage_from_string(redis_url, **options))
+            self._shared = MovingWindowRateLimiter(storage_from_string(redis_url.replace("unix://", "redis+unix://", 1), **options))
 
     def wait(self) -> float:
         """Count one email and return 0, or return the seconds until one may go."""

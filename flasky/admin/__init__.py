@@ -1,4 +1,4 @@
-"""The operator's pages, behind one guard."""
+"""Pages for administrators, behind one guard."""
 
 from flask import Flask
 
@@ -7,6 +7,6 @@ from flasky.admin.guard import guard
 
 
 def init_app(app: Flask) -> None:
-    """Register the pages, and put the guard before everything under /admin."""
+    """Register the pages, and guard everything under /admin."""
     app.before_request(guard)
     dashboard.init_app(app)

@@ -1,4 +1,4 @@
-"""rq-dashboard at /admin/rq/: to look at, not to touch."""
+"""rq-dashboard at /admin/rq/, read-only."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ BLUEPRINT = "rq_dashboard"
 
 
 def init_app(app: Flask) -> None:
-    """Register the dashboard, where there is a Redis to look into."""
+    """Register the dashboard if the site has a Redis."""
     url = app.config["REDIS_URL"]
     if not url:
         return
     app.config["RQ_DASHBOARD_REDIS_URL"] = (url,)
     web.config.serializer = JSONSerializer
     web.Worker = _JsonWorker
-    # The dashboard makes a client for each page, which waits as long as redis-py likes and knows no REDIS_TLS_VERIFY;
-    # the one of ours does not keep an operator waiting. Where Redis is away, it is our page that says so.
+    # The dashboard opens a client for each page, without a timeout and without REDIS_TLS_VERIFY. Ours has both, and with
+    # Redis down the site's own 503 page answers.
     app.redis_conn = connect(url, verify=app.config["REDIS_TLS_VERIFY"], timeout=1.0)  # type: ignore[attr-defined]
     web.from_url = _our_client
     web.RedisConnectionError = ()
@@ -39,10 +39,10 @@ def init_app(app: Flask) -> None:
 
 
 class _JsonWorker(Worker):
-    """RQ's worker as the dashboard reads it: it asks for all of them without saying how their jobs are written."""
+    """RQ's Worker with the queue's serializer, which the dashboard forgets to pass."""
 
     @classmethod
-    def all(cls, **options: Any) -> Any:  # type: ignore[override] # it hands on what it is given
+    def all(cls, **options: Any) -> Any:  # type: ignore[override] # it passes its arguments on
         return super().all(**{"serializer": JSONSerializer, **options})
 
 
@@ -51,14 +51,11 @@ def _our_client(_url: str, **_: Any) -> tuple[None, Any]:
 
 
 def _read_only() -> None:
-    """Refuse whatever changes something: the dashboard protects none of it against forged requests.
-
-    Its ``requeue_all`` even does so by GET.
-    """
+    """Refuse every request that changes state: the dashboard has no CSRF protection, and requeues jobs by GET."""
     if request.blueprint != BLUEPRINT:
         return
     if request.method not in {"GET", "HEAD"} or request.endpoint == f"{BLUEPRINT}.requeue_all":
         raise MethodNotAllowed(valid_methods=["GET"])
-    # It numbers the Redis servers that it knows, and we know one.
+    # The dashboard numbers its Redis servers; the site has one.
     if (request.view_args or {}).get("instance_number"):
         abort(404)

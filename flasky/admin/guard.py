@@ -1,4 +1,4 @@
-"""The one guard: whatever is under /admin is for administrators."""
+"""The guard: everything under /admin is for administrators."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ PREFIX = "/admin"
 
 
 def guard() -> ResponseReturnValue | None:
-    """Send a stranger to sign in, and refuse whoever has no business here.
+    """Redirect an anonymous visitor to the sign-in page, and answer 403 to a user who is no administrator.
 
-    It goes by the path of the matched rule, so that a page cannot be forgotten; an address under /admin where nothing is
-    answers a stranger no differently.
+    The path of the matched rule decides, so no page can be forgotten. An unknown path under /admin gets the same answer.
     """
     path = request.url_rule.rule if request.url_rule else request.path
     if path != PREFIX and not path.startswith(f"{PREFIX}/"):

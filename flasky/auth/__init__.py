@@ -1,4 +1,4 @@
-"""Accounts: signing in and out, and ``flask users`` to make them."""
+"""Accounts: sign in, sign out, and ``flask users`` to create them."""
 
 from flask import Blueprint, Flask
 
@@ -11,7 +11,7 @@ from flasky.extensions import login  # noqa: E402
 
 
 def init_app(app: Flask) -> None:
-    """Register the blueprint and the commands, and tell Flask-Login where they are."""
+    """Register the blueprint and the commands, and configure Flask-Login."""
     login.login_view = "auth.sign_in"
     login.login_message = "Please sign in to see this page."
     login.login_message_category = "info"

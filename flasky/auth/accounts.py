@@ -1,4 +1,4 @@
-"""Find an account, and decide whether a password is its own."""
+"""Find an account and check its password."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SHORTEST_PASSWORD = 10
 
 
 def load_user(user_id: str) -> User | None:
-    """Return the user that a session speaks of."""
+    """Return the user whose id the session holds."""
     return db.session.get(User, int(user_id)) if user_id.isdecimal() else None
 
 
 def canonical(email: str) -> str:
-    """Return *email* in the one spelling that accounts are kept under; raises ValueError where it is no address."""
+    """Return *email* as accounts are stored, normalized and in lower case; raise ValueError if it is no address."""
     try:
         valid = validate_email(email.strip(), check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as error:
@@ -29,9 +29,9 @@ def canonical(email: str) -> str:
 
 
 def authenticate(email: str, password: str) -> User | None:
-    """Return the account that *email* and *password* belong to.
+    """Return the account of *email* if *password* is right.
 
-    An unknown address costs the same work as a wrong password, so that the time does not tell them apart.
+    An unknown address takes as long as a wrong password, so timing does not reveal which accounts exist.
     """
     try:
         address = canonical(email)

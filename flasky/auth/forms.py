@@ -1,4 +1,4 @@
-"""The forms of the accounts' pages."""
+"""The sign-in form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from wtforms.validators import DataRequired, Length
 
 from flasky.models import EMAIL_LENGTH
 
-# scrypt takes any length, but there is no need to hash megabytes for a stranger.
+# scrypt takes any length, but nobody needs the site to hash megabytes.
 LONGEST_PASSWORD = 1024
 
 
@@ -17,12 +17,12 @@ class SignInForm(FlaskForm):
 
     email = EmailField(
         "Email",
-        validators=[DataRequired("Please type your email address."), Length(max=EMAIL_LENGTH)],
+        validators=[DataRequired("Please enter your email address."), Length(max=EMAIL_LENGTH)],
         render_kw={"autocomplete": "username", "autofocus": True},
     )
     password = PasswordField(
         "Password",
-        validators=[DataRequired("Please type your password."), Length(max=LONGEST_PASSWORD)],
+        validators=[DataRequired("Please enter your password."), Length(max=LONGEST_PASSWORD)],
         render_kw={"autocomplete": "current-password"},
     )
     submit = SubmitField("Sign in")

@@ -1,4 +1,4 @@
-"""The public pages: the name form."""
+"""The public page: the name form."""
 
 from flask import Blueprint, Flask
 

@@ -1,4 +1,4 @@
-"""Remember a name, and write to the administrator about a new one, both or neither."""
+"""Store a new name and notify the administrator, in one transaction."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ log = logging.getLogger("flasky")
 
 
 def remember(name: str) -> bool:
-    """Return whether *name* was known already; if not, remember it.
+    """Store *name* unless it is known; return whether it was.
 
-    The unique constraint decides, not the look before: of two visitors with one new name, one is new.
+    The unique constraint decides, not the SELECT: if two visitors enter the same new name, one of them is new.
     """
-    if db.session.scalar(select(User.id).where(User.name == name)):
+    if db.session.scalar(select(User.id).where(User.username == name)):
         return True
-    user = User(name=name)
+    user = User(username=name)
     db.session.add(user)
     try:
         db.session.flush()
     except IntegrityError:
         db.session.rollback()
         return True
-    _tell_admin(user)
+    _notify_admin(user)
     db.session.commit()
     return False
 
 
-def _tell_admin(user: User) -> None:
-    """Put the email into the transaction that holds the user, within the limit for such mail."""
+def _notify_admin(user: User) -> None:
+    """Enqueue the email in the user's transaction, within FLASKY_ADMIN_MAIL_LIMIT."""
     admin, limit = current_app.config["FLASKY_ADMIN"], current_app.config["FLASKY_ADMIN_MAIL_LIMIT"]
     if not admin:
         return

@@ -1,4 +1,4 @@
-"""GET and POST /: ask for a name, and greet."""
+"""GET and POST /: ask for a name and greet the visitor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flasky.main.names import remember
 @bp.route("/", methods=["GET", "POST"])
 @limiter.limit(form_limit, methods=["POST"])
 def index() -> ResponseReturnValue:
-    """Greet whoever has typed a name; reloading the page after that posts nothing again."""
+    """Show the form and greet the visitor. POST redirects, so a reload posts nothing again."""
     form = NameForm()
     if form.validate_on_submit():
         name = form.name.data

@@ -16,7 +16,7 @@ from flasky.models import User
 RqBell.ring = lambda self: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
 
 with create_app().app_context():
-    db.session.add(User(name="susan"))
+    db.session.add(User(username="susan"))
     enqueue(Message("hi", ["0@example.com"], "text", sender="a@example.com"))
     if sys.argv[1:] == ["before"]:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 import psutil
 import pytest
 
-from tests.servers import ROOT, Process, free_port, wait_until
+from tests.servers import BIN, ROOT, Process, free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +55,14 @@ class Checkout:
         return GroupProcess(
             [sys.executable, "scripts/run.py"], self.folder.parent / f"run-{next(self._starts)}.log", self.env, self.folder
         )
+
+    def flask(self, *words: str, code: int = 0) -> str:
+        """Run ``flask`` as in another terminal in the folder, which has no variable of the site; return what it says."""
+        terminal = {name: value for name, value in self.env.items() if not name.endswith("PORT")}
+        command = [str(BIN / "flask"), *words]
+        done = subprocess.run(command, env=terminal, cwd=self.folder, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     def processes(self) -> list[psutil.Process]:
         """Return every process that works in the folder, whoever its parent is by now."""

@@ -67,7 +67,7 @@ def app_of(site: Site) -> Iterator[Flask]:
 def enqueue(site: Site, count: int = 1) -> None:
     with app_of(site):
         for number in range(count):
-            send_email(f"{number}@example.com", "Hi", "mail/new_user", user=User(name="susan"))
+            send_email(f"{number}@example.com", "Hi", "mail/new_user", user=User(username="susan"))
 
 
 def statuses(site: Site) -> list[str]:

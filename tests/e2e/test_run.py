@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import signal
 import stat
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 import requests
+from dotenv import dotenv_values
 from playwright.sync_api import expect
 
-from tests.servers import RedisServer, Visitor, wait_until
+from scripts import run
+from tests.servers import RedisServer, Visitor, free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Browser, BrowserContext, Page
 
@@ -79,7 +83,7 @@ def test_a_typed_name_is_greeted_and_within_a_second_its_mail_stands_in_the_mail
     expect(mail).to_be_visible(timeout=2000)
     mail.click()
     expect(mailbox.frame_locator("iframe").get_by_text("Zoë 智子")).to_be_visible()
-    expect(mailbox.locator("pre.mail-text")).to_contain_text("Zoë 智子")
+    expect(mailbox.locator("pre.mail-text")).to_contain_text("User Zoë 智子 has joined.")
 
     page.reload()
     expect(page.get_by_role("heading", name="Hello, Zoë 智子!")).to_be_visible()
@@ -137,13 +141,112 @@ def test_it_stops_without_a_trace_and_starts_again_in_seconds_with_the_dotenv_th
     begin = time.monotonic()
     with checkout.running() as process:
         assert time.monotonic() - begin < SECONDS_TO_START
-        assert dotenv.read_text() == own
+        assert dotenv.read_text().startswith(own)
+        assert run.read_dotenv(dotenv) == dict(dotenv_values(stream=io.StringIO(own))) | {
+            "FLASKY_DEV": "on",
+            "FLASKY_MAILBOX_PORT": checkout.env["MAILBOX_PORT"],
+            "MAIL_SERVER": "127.0.0.1",
+            "MAIL_PORT": checkout.env["MAILBOX_PORT"],
+            "REDIS_URL": f"redis://127.0.0.1:{checkout.env['REDIS_PORT']}/0",
+            "WEB_CONCURRENCY": "1",
+        }
         visitor = Visitor(checkout.url)
         visitor.type_name("susan")
         visitor.close()
         mail = "Own Sender &lt;own@example.com&gt; → own@example.com"
         wait_until(lambda: mail in requests.get(f"{checkout.url}/mailbox/list", timeout=5).text)
         stop_and_look(checkout, process, lambda: process.signal(signal.SIGTERM))
+
+
+def test_a_command_in_another_terminal_reaches_the_same_site(running: Checkout) -> None:
+    visitor = Visitor(running.url)
+    visitor.type_name("ada lovelace")
+    visitor.close()
+    wait_until(lambda: "New User" in requests.get(f"{running.url}/mailbox/list", timeout=5).text)
+    assert "admin@example.com" in running.flask("mail", "list")
+    assert "sent" in running.flask("mail", "list", "--status", "sent")
+    count = requests.get(f"{running.url}/mailbox/list", timeout=5).text.count("<li>")
+    sent = running.flask("mail", "send", "you@example.com", "mail/new_user", "-s", "From a terminal", "-c", "user=x", code=1)
+    assert "username" in sent  # the template asks for more than a text
+    health = running.flask("mail", "health")
+    assert "away" not in health + running.flask("mail", "deliver")
+    assert requests.get(f"{running.url}/mailbox/list", timeout=5).text.count("<li>") == count
+
+
+def test_a_port_of_one_run_leaves_the_dotenv_alone_and_the_command_is_told(checkout: Checkout) -> None:
+    first = dict(checkout.env)
+    with checkout.running() as process:
+        assert re.search(r"Commands +\S*flask mail list", process.output)
+    said = (checkout.folder / ".env").read_text()
+    checkout.env["PORT"] = str(free_port())
+    checkout.env["MAILBOX_PORT"] = str(free_port())
+    checkout.url = f"http://localhost:{checkout.env['PORT']}"
+    with checkout.running() as process:
+        site, mailbox = checkout.env["PORT"], checkout.env["MAILBOX_PORT"]
+        given = f"PORT={site} FLASKY_MAILBOX_PORT={mailbox} MAIL_PORT={mailbox}"
+        assert re.search(rf"Commands +{given} \S*flask mail list", process.output)
+        assert (checkout.folder / ".env").read_text() == said
+    for name in ("PORT", "MAILBOX_PORT", "REDIS_PORT"):
+        del checkout.env[name]
+    checkout.url = f"http://localhost:{first['PORT']}"
+    with checkout.running():
+        assert (checkout.folder / ".env").read_text() == said
+
+
+OWN = "SECRET_KEY=a-key-of-the-last-release\nFLASKY_ADMIN=me@example.com\n"
+DEVELOPMENT = {
+    "PORT": "5000",
+    "FLASKY_MAILBOX_PORT": "1025",
+    "MAIL_SERVER": "127.0.0.1",
+    "MAIL_PORT": "1025",
+    "REDIS_URL": "redis://127.0.0.1:6399/0",
+    "FLASKY_DEV": "on",
+    "WEB_CONCURRENCY": "1",
+}
+
+
+def without(*names: str) -> dict[str, str]:
+    return {name: value for name, value in DEVELOPMENT.items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    ("own", "shell", "added"),
+    [
+        (OWN, {}, DEVELOPMENT),
+        (OWN + "MAIL_SERVER=smtp.example\n", {}, without("MAIL_SERVER", "MAIL_PORT")),
+        (OWN + "REDIS_URL=rediss://redis.example", {}, without("REDIS_URL")),
+        (OWN + "FLASKY_DEV=off\nWEB_CONCURRENCY=3\n", {}, without("FLASKY_DEV", "WEB_CONCURRENCY")),
+        (OWN, {"WEB_CONCURRENCY": "3", "REDIS_URL": "redis://:pw@redis.example"}, without("WEB_CONCURRENCY", "REDIS_URL")),
+        (OWN, {"PORT": "5050", "REDIS_PORT": "7000"}, DEVELOPMENT | {"PORT": "5050", "REDIS_URL": "redis://127.0.0.1:7000/0"}),
+    ],
+    ids=["last release", "own server", "own redis", "own choice", "the shell's", "ports"],
+)
+def test_what_is_missing_in_the_dotenv_is_added_and_what_is_there_stays(
+    tmp_path: Path, own: str, shell: dict[str, str], added: dict[str, str]
+) -> None:
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(own)
+    plan = run.make_plan(run.read_dotenv(dotenv), {"PATH": ""} | shell)
+    run.complete_dotenv(dotenv, plan.missing)
+    assert dotenv.read_text().startswith(own)
+    assert run.read_dotenv(dotenv) == dict(dotenv_values(stream=io.StringIO(own))) | added
+    assert plan.env.items() >= shell.items()
+    assert run.make_plan(run.read_dotenv(dotenv), {"PATH": ""} | shell).missing == {}
+
+
+def test_a_port_of_one_run_moves_what_is_ours_alone() -> None:
+    ours = run.make_plan(DEVELOPMENT | {"SECRET_KEY": "x"}, {"PATH": "", "REDIS_PORT": "7000", "MAILBOX_PORT": "2525"})
+    assert ours.this_run == {"FLASKY_MAILBOX_PORT": "2525", "MAIL_PORT": "2525", "REDIS_URL": "redis://127.0.0.1:7000/0"}
+    assert ours.missing == {}
+    theirs = DEVELOPMENT | {
+        "SECRET_KEY": "x",
+        "MAIL_SERVER": "smtp.example",
+        "MAIL_PORT": "587",
+        "REDIS_URL": "redis://redis.example",
+    }
+    plan = run.make_plan(theirs, {"PATH": "", "REDIS_PORT": "7000", "MAILBOX_PORT": "2525"})
+    assert plan.env.items() >= {(name, theirs[name]) for name in ("MAIL_SERVER", "MAIL_PORT", "REDIS_URL")}
+    assert plan.this_run == {"FLASKY_MAILBOX_PORT": "2525"}
 
 
 def test_stopping_in_the_middle_of_the_start_leaves_no_process_behind(checkout: Checkout) -> None:
@@ -192,5 +295,5 @@ def test_every_wrong_variable_is_listed_at_once_and_nothing_is_started(checkout:
     assert process.end() != 0
     first, *rest = process.output.splitlines()
     assert first == "The configuration is wrong:"
-    assert [line.split()[1] for line in rest] == ["MAIL_PORT", "MAIL_USE_TLS", "FLASKY_ADMIN"]
+    assert [line.split()[1] for line in rest] == ["FLASKY_ADMIN", "MAIL_PORT", "MAIL_USE_TLS"]
     assert not checkout.processes()

@@ -103,13 +103,13 @@ def test_unusable_arguments_are_refused_and_nothing_is_stored(app: Flask, values
 
 
 def test_an_unusable_message_is_refused_and_the_callers_transaction_goes_on(app: Flask) -> None:
-    db.session.add(User(name="susan"))
+    db.session.add(User(username="susan"))
     with pytest.raises(InvalidMessage):
         enqueue(message("nobody"))
     with pytest.raises(InvalidMessage):
-        send_email("a@b.example", "Hi\r\nBcc: eve@evil.example", "mail/new_user", user=User(name="x"))
+        send_email("a@b.example", "Hi\r\nBcc: eve@evil.example", "mail/new_user", user=User(username="x"))
     db.session.commit()
-    assert db.session.scalars(sa.select(User.name)).all() == ["susan"]
+    assert db.session.scalars(sa.select(User.username)).all() == ["susan"]
     assert db.session.scalar(sa.text("SELECT count(*) FROM mail_content")) == 0
 
 
@@ -126,7 +126,7 @@ def test_every_try_sends_the_same_bytes(app: Flask) -> None:
 def test_the_same_key_returns_the_email_that_is_there(app: Flask, *, joins: bool) -> None:
     (first,) = enqueue(message(), key="k")
     if joins:
-        db.session.add(User(name="susan"))
+        db.session.add(User(username="susan"))
     (second,) = enqueue(message(), key="k")
     (other,) = enqueue(message(), key="another")
     assert second is first
@@ -136,7 +136,7 @@ def test_the_same_key_returns_the_email_that_is_there(app: Flask, *, joins: bool
 
 
 def test_the_same_key_twice_in_one_transaction_is_one_email(app: Flask) -> None:
-    db.session.add(User(name="susan"))
+    db.session.add(User(username="susan"))
     assert enqueue(message(), key="k") == enqueue(message(), key="k")
     db.session.commit()
     assert len(rows()) == 1
@@ -151,7 +151,7 @@ def test_with_a_key_only_the_recipients_that_are_missing_are_added(app: Flask) -
 
 
 def test_a_key_that_was_rolled_back_is_free_again(app: Flask) -> None:
-    db.session.add(User(name="susan"))
+    db.session.add(User(username="susan"))
     enqueue(message(), key="k")
     db.session.rollback()
     enqueue(message(), key="k")
@@ -159,9 +159,9 @@ def test_a_key_that_was_rolled_back_is_free_again(app: Flask) -> None:
 
 
 def test_what_is_wrong_with_the_callers_own_rows_is_said_as_it_is(app: Flask) -> None:
-    db.session.add(User(name="susan"))
+    db.session.add(User(username="susan"))
     db.session.commit()
-    db.session.add(User(name="susan"))
+    db.session.add(User(username="susan"))
     with pytest.raises(sa.exc.IntegrityError, match="users"):
         enqueue(message(), key="k")
     db.session.rollback()
@@ -194,7 +194,7 @@ def test_a_race_for_one_key_has_one_winner_and_no_error(app: Flask, *, joins: bo
         ids = set()
         for turn in range(5):
             if joins:
-                db.session.add(User(name=f"{number}-{turn}"))
+                db.session.add(User(username=f"{number}-{turn}"))
             emails = enqueue(message("a@b.example", "c@b.example"), key=f"k{turn}")
             db.session.commit()
             ids |= {one.id for one in emails}

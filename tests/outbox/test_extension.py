@@ -217,7 +217,7 @@ def test_the_shell_has_at_hand_what_the_manual_says(app: Flask, smtp: SmtpServer
     names = app.make_shell_context()
     one = names["Message"]("test email", sender="you@example.com", recipients=["you@example.com"], body="x", html="y")
     names["mail"].send(one)
-    names["send_email"]("you@example.com", "Hi", "mail/new_user", user=names["User"](name="susan"))
+    names["send_email"]("you@example.com", "Hi", "mail/new_user", user=names["User"](username="susan"))
     assert [accepted.recipient for accepted in smtp.wait_for(2)] == ["you@example.com"] * 2
     assert names["db"].session.scalars(names["db"].select(names["Email"])).one().status == "sent"
 

@@ -35,10 +35,10 @@ def app(make_app: Callable[..., Flask]) -> Flask:
         if what == "unknown":
             raise RuntimeError(SECRET)
         if what == "integrity":
-            db.session.add(User(name=None, email=None))
+            db.session.add(User(username=None, email=None))
             db.session.flush()
         if what == "statement":
-            db.session.add_all([User(name=SECRET), User(name=SECRET)])
+            db.session.add_all([User(username=SECRET), User(username=SECRET)])
             db.session.flush()
         abort(int(what), description="" if int(what) in {500, 503} else None)
 
@@ -52,20 +52,20 @@ def title_of(answer: Any) -> str:
 @pytest.mark.parametrize(
     ("method", "path", "status", "title"),
     [
-        ("POST", "/", 400, "That form was too old"),
-        ("GET", "/break/400", 400, "That did not work"),
-        ("GET", "/break/403", 403, "Not for you"),
-        ("GET", "/nothing", 404, "Nothing here"),
-        ("GET", "/static/nothing.css", 404, "Nothing here"),
-        ("GET", "/static/../flasky/config.py", 404, "Nothing here"),
-        ("GET", "/<script>alert(1)</script>", 404, "Nothing here"),
-        ("DELETE", "/", 405, "Not this way"),
-        ("GET", "/auth/sign-out", 405, "Not this way"),
-        ("GET", "/break/413", 413, "Too much"),
+        ("POST", "/", 400, "The form has expired"),
+        ("GET", "/break/400", 400, "Bad request"),
+        ("GET", "/break/403", 403, "Access denied"),
+        ("GET", "/nothing", 404, "Page not found"),
+        ("GET", "/static/nothing.css", 404, "Page not found"),
+        ("GET", "/static/../flasky/models.py", 404, "Page not found"),
+        ("GET", "/<script>alert(1)</script>", 404, "Page not found"),
+        ("DELETE", "/", 405, "Method not allowed"),
+        ("GET", "/auth/sign-out", 405, "Method not allowed"),
+        ("GET", "/break/413", 413, "Too large"),
         ("GET", "/break/418", 418, "I&#39;m a teapot"),
-        ("GET", "/break/429", 429, "One moment"),
-        ("GET", "/break/500", 500, "Our fault"),
-        ("GET", "/break/503", 503, "Back in a moment"),
+        ("GET", "/break/429", 429, "Too many tries"),
+        ("GET", "/break/500", 500, "Something went wrong"),
+        ("GET", "/break/503", 503, "Temporarily unavailable"),
     ],
 )
 def test_every_error_has_a_page_in_the_sites_look(client: Any, method: str, path: str, status: int, title: str) -> None:
@@ -94,7 +94,7 @@ def test_a_fault_of_ours_is_logged_and_not_shown(app: Flask, what: str, visitor:
     client = app.test_client() if visitor == "stranger" else signed_in(app)
     answer = client.get(f"/break/{what}")
     assert answer.status_code == 500
-    assert title_of(answer) == "Our fault"
+    assert title_of(answer) == "Something went wrong"
     assert LOOK in answer.text
     for leak in (SECRET, KEY, "Traceback", "Error", "sqlalchemy", str(app.root_path)):
         assert leak not in answer.text
@@ -117,9 +117,9 @@ def test_a_database_that_is_away_is_said_so(app: Flask, visitor: str, tmp_path: 
         file.unlink()
     (tmp_path / "test.sqlite3").mkdir()
     for answer in (client.post("/", data=data), client.get("/")) if visitor == "somebody" else (client.post("/", data=data),):
-        assert (answer.status_code, title_of(answer)) == (503, "Back in a moment")
+        assert (answer.status_code, title_of(answer)) == (503, "Temporarily unavailable")
         assert LOOK in answer.text
-    assert "the database is away" in caplog.text
+    assert "the database is down" in caplog.text
     assert not [record for record in caplog.records if record.exc_info]
 
 

@@ -51,6 +51,11 @@ def test_an_answer_to_a_foreign_host_carries_them_too(client: Any) -> None:
     assert policy(answer)["default-src"] == {"'none'"}
 
 
+@pytest.mark.parametrize("host", ["LOCALHOST", "LocalHost:5000"])
+def test_a_host_is_trusted_in_capitals_too(client: Any, host: str) -> None:
+    assert client.get("/", headers={"Host": host}).status_code == 200
+
+
 def test_the_policy_is_relaxed_for_the_dashboard_alone(make_app: Callable[..., Flask], redis_url: str) -> None:
     app = make_app(redis_url=redis_url)
     admin = signed_in(app, admin=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from redis import Redis
 
 from flasky.limiting import may
-from tests.servers import wait_until
+from tests.servers import Process, redis_binary, wait_until
 from tests.site.visiting import fill
 
 if TYPE_CHECKING:
@@ -45,6 +48,22 @@ def test_two_processes_count_together_in_redis(make_app: Callable[..., Flask], r
         with make_app(redis_url=redis_url).app_context():
             counted.append(may("knock", "2 per hour"))
     assert counted == [True, True, False]
+
+
+def test_a_redis_behind_a_unix_socket_is_used_too(make_app: Callable[..., Flask], tmp_path: Path) -> None:
+    # The path of a socket has 107 characters at most.
+    with tempfile.TemporaryDirectory() as folder:
+        socket = Path(folder) / "redis.sock"
+        server = Process([redis_binary(), "--port", "0", "--unixsocket", str(socket), "--save", ""], tmp_path / "redis.log")
+        try:
+            wait_until(socket.exists)
+            app = make_app(redis_url=f"unix://{socket}", flasky_mail_dispatch="rq", mail_rate="10 per second")
+            assert fill(app.test_client(), name="susan").status_code == 302
+            with Redis(unix_socket_path=str(socket)) as redis:
+                assert list(redis.scan_iter("*flasky*"))
+                assert redis.llen("rq:queue:mail") == 1
+        finally:
+            server.stop()
 
 
 def test_many_at_once_are_counted_one_by_one(make_app: Callable[..., Flask], redis_url: str) -> None:

@@ -112,7 +112,7 @@ def test_a_broken_template_is_named_and_nothing_is_stored(templates: Any, what: 
 )
 def test_unusable_arguments_are_named(context: Flask, arguments: tuple[Any, ...], culprit: str) -> None:
     with pytest.raises(InvalidMessage, match=culprit):
-        send_email(*arguments, user=User(name="susan"))
+        send_email(*arguments, user=User(username="susan"))
 
 
 def test_the_plain_half_of_a_secret_variable_is_not_escaped_and_undefined_is_strict(templates: Any) -> None:
@@ -124,14 +124,14 @@ def test_the_plain_half_of_a_secret_variable_is_not_escaped_and_undefined_is_str
 def test_links_begin_with_the_base_url_whatever_host_the_request_claims(make_app: Any, tmp_path: Path) -> None:
     app = make_app(flasky_base_url="https://www.b.example", flasky_trusted_hosts=("other.example",))
     with app.test_request_context(base_url="http://other.example"):
-        message = compose("a@b.example", "Hi", "mail/new_user", user=User(name="susan"))
+        message = compose("a@b.example", "Hi", "mail/new_user", user=User(username="susan"))
     for half in (message.body, message.html):
         assert "https://www.b.example/" in half
         assert "other.example" not in half
 
 
 def test_the_site_s_own_mail_says_the_same_in_both_halves(context: Flask) -> None:
-    reading = read(write(compose("a@b.example", "New User", "mail/new_user", user=User(name="Zoë <智子>"))).source)
+    reading = read(write(compose("a@b.example", "New User", "mail/new_user", user=User(username="Zoë <智子>"))).source)
     assert reading.structure == ["multipart/alternative", "text/plain", "text/html"]
     assert "Zoë <智子>" in texts(reading, "plain")
     assert "Zoë &lt;智子&gt;" in texts(reading, "html")

@@ -41,7 +41,7 @@ def standing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture
 def app(standing: Flask) -> Iterator[Flask]:
     with emptied(standing):
-        db.session.add(User(name="old"))
+        db.session.add(User(username="old"))
         db.session.commit()
         yield standing
 
@@ -70,24 +70,24 @@ def stored() -> int:
 
 
 def old() -> User:
-    return db.session.scalars(sa.select(User).where(User.name == "old")).one()
+    return db.session.scalars(sa.select(User).where(User.username == "old")).one()
 
 
 def pending() -> None:
-    db.session.add(User(name="new"))
+    db.session.add(User(username="new"))
 
 
 def flushed() -> None:
-    db.session.add(User(name="new"))
+    db.session.add(User(username="new"))
     db.session.flush()
 
 
 def changed() -> None:
-    old().name = "renamed"
+    old().username = "renamed"
 
 
 def changed_and_flushed() -> None:
-    old().name = "renamed"
+    old().username = "renamed"
     db.session.flush()
 
 
@@ -96,11 +96,11 @@ def deleted() -> None:
 
 
 def orm_update() -> None:
-    db.session.execute(sa.update(User).values(name="renamed"))
+    db.session.execute(sa.update(User).values(username="renamed"))
 
 
 def core_insert() -> None:
-    db.session.execute(sa.insert(User.__table__).values(name="new", is_admin=False))
+    db.session.execute(sa.insert(User.__table__).values(username="new", is_admin=False))
 
 
 def text_delete() -> None:
@@ -108,16 +108,16 @@ def text_delete() -> None:
 
 
 def on_the_connection() -> None:
-    db.session.connection().execute(sa.text("UPDATE users SET name = 'renamed'"))
+    db.session.connection().execute(sa.text("UPDATE users SET username = 'renamed'"))
 
 
 def on_the_driver() -> None:
-    db.session.connection().exec_driver_sql("UPDATE users SET name = 'renamed'")
+    db.session.connection().exec_driver_sql("UPDATE users SET username = 'renamed'")
 
 
 def with_statement() -> None:
     # SQLite's driver would run it outside of the transaction.
-    insert = "INSERT INTO users (name, is_admin) VALUES ('new', false)"
+    insert = "INSERT INTO users (username, is_admin) VALUES ('new', false)"
     if db.engine.dialect.name == "postgresql":
         insert = f"WITH new AS ({insert} RETURNING id) SELECT * FROM new"
     db.session.execute(sa.text(insert))
@@ -135,7 +135,7 @@ def locked() -> None:
 
 def released_savepoint() -> None:
     with db.session.begin_nested():
-        db.session.add(User(name="new"))
+        db.session.add(User(username="new"))
 
 
 WORK = [
@@ -164,7 +164,7 @@ def test_a_rollback_leaves_no_row_of_either(bell: Bell, work: Callable[[], None]
     enqueue(message(), key=key)
     db.session.rollback()
     assert (stored(), bell.heard) == (0, [])
-    assert db.session.scalars(sa.select(User.name)).all() == ["old"]
+    assert db.session.scalars(sa.select(User.username)).all() == ["old"]
     assert caplog.messages == []
 
 
@@ -206,7 +206,7 @@ def nothing() -> None:
 
 
 def read() -> None:
-    assert old().name == "old"
+    assert old().username == "old"
 
 
 def read_by_text() -> None:
@@ -216,12 +216,12 @@ def read_by_text() -> None:
 def read_with() -> None:
     if db.engine.dialect.name == "postgresql":
         db.session.execute(sa.text("WITH one AS (SELECT * FROM users) SELECT * FROM one")).all()
-    db.session.execute(sa.text("(SELECT name FROM users)" if db.engine.dialect.name == "postgresql" else "VALUES (1)")).all()
+    db.session.execute(sa.text("(SELECT username FROM users)" if db.engine.dialect.name == "postgresql" else "VALUES (1)")).all()
 
 
 def touched_but_not_changed() -> None:
     one = old()
-    one.name = "old"
+    one.username = "old"
 
 
 def after_a_commit() -> None:
@@ -268,7 +268,7 @@ def test_committing_by_itself_leaves_what_was_only_read_as_it_is(bell: Bell) -> 
     one = old()
     enqueue(message())
     assert not sa.inspect(one).expired
-    assert one.name == "old"
+    assert one.username == "old"
     db.session.commit()
     assert sa.inspect(one).expired, "and the session's own commits go on as they were"
 
@@ -280,7 +280,7 @@ def test_what_failed_to_be_stored_by_itself_leaves_the_session_usable(bell: Bell
         enqueue(message())
     with db.engine.begin() as connection:
         connection.execute(sa.text("ALTER TABLE away RENAME TO mail_email"))
-    assert old().name == "old"
+    assert old().username == "old"
     assert db.session().expire_on_commit
 
 
@@ -306,11 +306,11 @@ def test_inside_a_savepoint_it_waits_for_the_outermost_end(bell: Bell) -> None:
 @pytest.mark.parametrize("key", [None, "k"])
 def test_a_released_savepoint_does_not_survive_a_rollback(bell: Bell, key: str | None) -> None:
     with db.session.begin_nested():
-        db.session.add(User(name="new"))
+        db.session.add(User(username="new"))
         enqueue(message(), key=key)
     db.session.rollback()
     assert (stored(), bell.heard) == (0, [])
-    assert db.session.scalars(sa.select(User.name)).all() == ["old"]
+    assert db.session.scalars(sa.select(User.username)).all() == ["old"]
 
 
 @pytest.mark.parametrize("key", [None, "k"])
@@ -385,7 +385,7 @@ def test_a_rollback_of_forgotten_objects_is_no_forgotten_commit(bell: Bell, capl
 
 
 def test_a_commit_that_fails_leaves_nothing_and_does_not_ring(bell: Bell) -> None:
-    db.session.add(User(name="old"))
+    db.session.add(User(username="old"))
     enqueue(message())
     with pytest.raises(sa.exc.IntegrityError):
         db.session.commit()

@@ -201,7 +201,7 @@ def test_every_rule_that_takes_more_than_get_is_refused(app: Flask, admin: Any) 
 def test_what_is_not_there_is_404(admin: Any, path: str) -> None:
     answer = admin.get(ROOT + path)
     assert answer.status_code == 404
-    assert "Nothing here" in answer.text
+    assert "Page not found" in answer.text
 
 
 @pytest.mark.parametrize("trouble", ["stop", "freeze"])
@@ -213,7 +213,7 @@ def test_a_redis_that_is_away_is_said_so_soon(make_app: Callable[..., Flask], ow
         answer = admin.get(ROOT + path)
         assert time.monotonic() - start < 3
         assert answer.status_code == 503
-        assert "Back in a moment" in answer.text
+        assert "Temporarily unavailable" in answer.text
 
 
 def test_without_redis_there_is_no_dashboard_and_the_address_stays_guarded(make_app: Callable[..., Flask]) -> None:

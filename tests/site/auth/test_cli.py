@@ -56,7 +56,7 @@ def test_an_empty_password_is_made_up_and_printed_once(app: Flask, runner: Any) 
     [
         (["no address"], PASSWORD, "@-sign"),
         (["two@example.com,three@example.com"], PASSWORD, ""),
-        (["susan@example.com"], "short", "too short: 10 characters at least"),
+        (["susan@example.com"], "short", "too short: use at least 10 characters"),
     ],
 )
 def test_a_mistake_is_explained_and_nothing_is_made(
@@ -74,7 +74,7 @@ def test_a_second_account_for_one_address_is_refused(runner: Any) -> None:
     create(runner, "susan@example.com")
     done = create(runner, "SUSAN@example.com")
     assert done.exit_code == 1
-    assert "there is an account for susan@example.com already" in done.output
+    assert "susan@example.com already has an account" in done.output
 
 
 def test_the_password_has_to_be_typed_twice_alike(app: Flask, runner: Any) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
 SIGN_IN = "/auth/sign-in"
-WRONG = "That email address and password do not belong together."
+WRONG = "Wrong email address or password."
 
 
 def try_password(client: Any, email: str = EMAIL, password: str = PASSWORD, path: str = SIGN_IN) -> Any:
@@ -192,7 +192,7 @@ def test_signing_out_forgets_everything(app: Flask) -> None:
     answer = client.post("/auth/sign-out", data={"csrf_token": token(client)})
     assert (answer.status_code, answer.location) == (302, "/")
     page = client.get("/").text
-    assert "You are signed out." in page
+    assert "You have signed out." in page
     assert "Hello, Stranger!" in page
     assert "Sign in" in page
 

@@ -1,4 +1,4 @@
-"""The Maildir under ``instance/mailbox/``: what has arrived, as the mailbox pages show it."""
+"""Read and write the Maildir in ``instance/mailbox/``."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ NAME = re.compile(r"[0-9A-Za-z._=-]+")
 
 
 class LenientPolicy(EmailPolicy):
-    """Python's parsing of headers, where it succeeds: what arrives here may be broken in ways that make it stumble."""
+    """Python's header parser, with the raw text as a fallback: received mail may be broken in ways that make it raise."""
 
     def header_fetch_parse(self, name: str, value: str) -> Any:
-        """Return the parsed header, or the text as it came."""
+        """Return the parsed header, or its raw text if it cannot be parsed."""
         try:
             return super().header_fetch_parse(name, value)
-        except Exception:  # noqa: BLE001 - it raises IndexError, AttributeError, ValueError, whatever comes
+        except Exception:  # noqa: BLE001 - it raises IndexError, AttributeError, ValueError and more
             return "".join(value.splitlines()).encode("ascii", "replace").decode()
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file that came with a mail."""
+    """A file attached to a mail."""
 
     number: int
     filename: str
@@ -40,42 +40,42 @@ class Attachment:
 
 @dataclass(frozen=True)
 class Mail:
-    """One mail that has arrived, read from its file."""
+    """One received mail, read from its file."""
 
     path: Path
 
     @property
     def id(self) -> str:
-        """Return what the mail's addresses are made of."""
+        """Return the file name, which the page URLs contain."""
         return self.path.name
 
     @cached_property
     def source(self) -> bytes:
-        """Return the mail as it came over the wire."""
+        """Return the mail as it was received, byte for byte."""
         return self.path.read_bytes()
 
     @cached_property
     def message(self) -> EmailMessage:
-        """Return the mail as Python's parser reads it."""
+        """Return the parsed mail."""
         return email.message_from_bytes(self.source, policy=LenientPolicy())  # type: ignore[arg-type] # a policy cannot be subscripted
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """Return the headers in their order, decoded."""
+        """Return all headers in order, decoded."""
         return [(name, str(value)) for name, value in self.message.items()]
 
     def header(self, name: str) -> str:
-        """Return one header, decoded; empty where there is none."""
+        """Return one header, decoded; empty if it is missing."""
         return str(self.message.get(name, ""))
 
     def body(self, kind: str) -> str | None:
-        """Return the text of kind ``plain`` or ``html``."""
+        """Return the ``plain`` or ``html`` body, or None."""
         part = self.message.get_body(preferencelist=(kind,))
         if part is None:
             return None
         try:
             return str(part.get_content())
-        except (LookupError, ValueError):  # a charset that nobody knows
+        except (LookupError, ValueError):  # an unknown charset
             return _payload(part).decode("utf-8", "replace")
 
     @cached_property
@@ -84,7 +84,7 @@ class Mail:
 
     @property
     def attachments(self) -> list[Attachment]:
-        """Return the files that came along, the inline ones too."""
+        """Return the attachments, including inline files."""
         return [self._describe(number) for number in range(len(self._files))]
 
     def _describe(self, number: int) -> Attachment:
@@ -92,18 +92,18 @@ class Mail:
         return Attachment(number, name, len(data), self._files[number].get_content_type())
 
     def file(self, number: int) -> tuple[str, bytes]:
-        """Return the name and the bytes of one attachment; IndexError where there is none."""
+        """Return the name and the bytes of one attachment; raise IndexError if it does not exist."""
         part = self._files[number]
         name = "".join(character for character in part.get_filename() or _content_id(part) if character.isprintable())
         return name or f"part-{number}", _payload(part)
 
     def content_ids(self) -> dict[str, int]:
-        """Return the number of each file that the HTML half can show by its Content-ID."""
+        """Return the number of each file that has a Content-ID, by which the HTML can show it."""
         return {_content_id(part): number for number, part in enumerate(self._files) if _content_id(part)}
 
 
 def _leaves(message: MIMEPart) -> Iterator[MIMEPart]:
-    """Yield the parts that hold something; a mail inside the mail is one."""
+    """Yield every part that is no container; a forwarded message counts as one part."""
     if message.get_content_maintype() == "multipart" and message.is_multipart():
         for part in message.iter_parts():
             yield from _leaves(part)
@@ -128,29 +128,29 @@ def _payload(part: MIMEPart) -> bytes:
 
 
 class Maildir:
-    """The mails in *folder*; each file appears whole, by a rename."""
+    """A Maildir at *folder*. A rename makes each file appear complete."""
 
     def __init__(self, folder: Path) -> None:
         self._new = folder / "new"
         self._tmp = folder / "tmp"
 
     def create(self) -> None:
-        """Make the folders that a Maildir has."""
+        """Create the folders of a Maildir."""
         for folder in (self._tmp, self._new, self._new.parent / "cur"):
             folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, name: str, source: bytes) -> None:
-        """Keep one mail."""
+        """Store one mail."""
         (self._tmp / name).write_bytes(source)
         (self._tmp / name).rename(self._new / name)
 
     def newest(self, limit: int = 100) -> list[Mail]:
-        """Return the mails, newest first; their names begin with the time."""
+        """Return the newest mails first; their file names begin with the time."""
         if not self._new.is_dir():
             return []
         return [Mail(path) for path in sorted(self._new.iterdir(), reverse=True)[:limit]]
 
     def get(self, mail_id: str) -> Mail | None:
-        """Return one mail, or None; never a file from elsewhere."""
+        """Return one mail or None; never a file outside the Maildir."""
         path = self._new / mail_id
         return Mail(path) if NAME.fullmatch(mail_id) and path.is_file() else None

@@ -1,10 +1,10 @@
-"""The development mailbox: an SMTP server that keeps what it gets, and pages to read it. Not there in production."""
+"""The development mailbox: an SMTP server that stores all mail, and pages to read it. Never in production."""
 
 from flask import Blueprint, Flask
 
 bp = Blueprint("mailbox", __name__, url_prefix="/mailbox")
 
-from flasky.mailbox import views  # noqa: E402, F401 - registers the views on bp
+from flasky.inbox import views  # noqa: E402, F401 - registers the views on bp
 
 
 def init_app(app: Flask) -> None:

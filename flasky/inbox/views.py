@@ -1,4 +1,4 @@
-"""The mailbox pages: what has arrived, newest first, and each mail with all its parts."""
+"""Mailbox pages: the list of received mail, and each mail with all its parts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from urllib.parse import unquote
 from flask import Response, abort, current_app, render_template, send_file, url_for
 from flask.typing import ResponseReturnValue
 
-from flasky.mailbox import bp
-from flasky.mailbox.maildir import Mail, Maildir
+from flasky.inbox import bp
+from flasky.inbox.maildir import Mail, Maildir
 
-# A mail's HTML is a stranger's: no scripts, no forms, nothing from elsewhere, and shown in a sandboxed frame. Its links
-# open outside, as they do in a mail program.
+# The HTML of a mail is untrusted: it is shown in a sandboxed frame, without scripts, forms or external resources. Its
+# links open in a new tab, as in a mail program.
 SANDBOX = "allow-popups allow-popups-to-escape-sandbox"
 HTML_POLICY = f"sandbox {SANDBOX}; default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; frame-ancestors 'self'"
 BASE = '<base target="_blank">'
@@ -35,13 +35,13 @@ def _mail(mail_id: str) -> Mail:
 
 @bp.get("/")
 def index() -> ResponseReturnValue:
-    """List what has arrived."""
+    """List the received mail."""
     return render_template("mailbox/index.html", mails=_maildir().newest())
 
 
 @bp.get("/list")
 def listing() -> ResponseReturnValue:
-    """Return the list alone, which the page asks for again and again."""
+    """Return the list alone; the page polls it."""
     return render_template("mailbox/_list.html", mails=_maildir().newest())
 
 
@@ -53,7 +53,7 @@ def show(mail_id: str) -> ResponseReturnValue:
 
 @bp.get("/<mail_id>/html")
 def html(mail_id: str) -> ResponseReturnValue:
-    """Return the HTML half, for the frame, its inline images pointing here."""
+    """Return the HTML body for the frame, with links to its inline images."""
     mail = _mail(mail_id)
     body = mail.body("html")
     if body is None:
@@ -71,13 +71,13 @@ def html(mail_id: str) -> ResponseReturnValue:
 
 @bp.get("/<mail_id>/source")
 def source(mail_id: str) -> ResponseReturnValue:
-    """Return the mail as it came over the wire."""
+    """Return the source of the mail."""
     return Response(_mail(mail_id).source, content_type="text/plain; charset=utf-8")
 
 
 @bp.get("/<mail_id>/attachment/<int:number>")
 def attachment(mail_id: str, number: int) -> ResponseReturnValue:
-    """Return one attachment; only images are shown, all else is downloaded."""
+    """Return one attachment; images are displayed, everything else is downloaded."""
     mail = _mail(mail_id)
     try:
         filename, data = mail.file(number)

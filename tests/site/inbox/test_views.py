@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flasky.mailbox.maildir import Maildir
+from flasky.inbox.maildir import Maildir
 
 if TYPE_CHECKING:
     from collections.abc import Callable

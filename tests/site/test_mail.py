@@ -1,0 +1,33 @@
+"""The site's mail: what the library sends in the site's name."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import flasky
+from flasky.mail import Message, compose, mail, send_email
+from flasky.models import User
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Flask
+    from tests.smtpserver import SmtpServer
+
+
+def test_the_module_is_not_hidden_by_the_object_in_it() -> None:
+    assert isinstance(flasky.mail, ModuleType)
+    assert flasky.mail is importlib.import_module("flasky.mail")
+
+
+def test_the_sites_own_mail_has_the_sites_sender_and_a_plain_message_the_default_one(
+    make_app: Callable[..., Flask], smtp: SmtpServer
+) -> None:
+    app = make_app(flasky_mail_sender="Site <site@example.com>", mail_default_sender="default@example.com")
+    with app.app_context():
+        assert compose("you@example.com", "Hi", "mail/new_user", user=User(username="susan")).sender == "Site <site@example.com>"
+        send_email("you@example.com", "Hi", "mail/new_user", user=User(username="susan"))
+        mail.send(Message("Hi", ["you@example.com"], "text"))
+    assert [one.message["From"].addresses[0].addr_spec for one in smtp.wait_for(2)] == ["site@example.com", "default@example.com"]
