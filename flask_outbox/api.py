@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     import flask_mail
     from sqlalchemy.orm import Session
 
-    from .message.address import type_of_address
+    from .message.address import AddressLike
 
 
-def send_email(to: type_of_address, subject: str, template: str, /, **context: Any) -> Email:
+def send_email(to: AddressLike, subject: str, template: str, /, **context: Any) -> Email:
     """Render ``template.txt`` and ``template.html`` for one recipient and put the email into the outbox.
 
     It returns at once. With work in progress in the session, the email joins that transaction and goes out when it is
@@ -38,7 +38,7 @@ def send_email(to: type_of_address, subject: str, template: str, /, **context: A
     return enqueue(compose(to, subject, template, **context))[0]
 
 
-def compose(to: type_of_address, subject: str, template: str, /, **context: Any) -> Message:
+def compose(to: AddressLike, subject: str, template: str, /, **context: Any) -> Message:
     """Render ``template.txt`` and ``template.html`` with *context* into a message to *to*.
 
     Add to the message what you like (``attach``, ``cc``, ``reply_to``) before you hand it to ``enqueue``. Raises

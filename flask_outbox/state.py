@@ -13,18 +13,18 @@ import flask_mail
 from flask import Flask, current_app, g
 
 from .delivery.bells import Bell, CallableBell, InlineBell, ThreadBell
-from .delivery.couriers import Lanes
+from .delivery.couriers import Couriers
 from .delivery.delivery import Delivery
 from .delivery.rate import Rate
 from .delivery.thread import Deliverer
 from .message.templates import mail_templates
-from .smtp.conversation import nothing
 from .smtp.oauth import OAuth
+from .smtp.server import Server
 from .smtp.staging import Staging
-from .smtp.transport import Server, Transport
+from .smtp.transport import Transport
 from .store.enqueue import Enqueuer
-from .store.insertion import Insertion
 from .store.outbox import Outbox
+from .store.statements import InsertStatements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +65,8 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
         self.database = database
         self.smtp = make_server(settings)
         self.rate = _make_rate(settings)
+        if settings.debug:
+            logging.getLogger(f"{__package__}.smtp").setLevel(logging.DEBUG)
         self.bell: Bell = CallableBell(bell) if bell is not None else self._make_bell(app)
 
     @property
@@ -89,7 +91,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
     @cached_property
     def enqueuer(self) -> Enqueuer:
         """Return what stores messages in this app's database."""
-        return Enqueuer(Insertion(self.engine.dialect), self)
+        return Enqueuer(InsertStatements(self.engine.dialect), self)
 
     @cached_property
     def templates(self) -> Environment:
@@ -103,7 +105,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
 
                 return RqBell(self.connect_redis(BELL_TIMEOUT))
             case "thread":
-                bell = ThreadBell(partial(Deliverer, self._make_lanes(nothing), is_guest=True))
+                bell = ThreadBell(partial(Deliverer, self._make_couriers(Bell().ring), is_guest=True))
                 # At the end of the app, or of the process.
                 weakref.finalize(app, bell.stop)
                 return bell
@@ -120,11 +122,11 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
 
     # Delivering
 
-    def make_delivery(self) -> Lanes:
+    def make_delivery(self) -> Couriers:
         """Return what delivers, with connections of its own."""
-        return self._make_lanes(self.bell.ring if self.bell.wakes_workers else nothing)()
+        return self._make_couriers(self.bell.ring if self.bell.wakes_workers else Bell().ring)()
 
-    def _make_lanes(self, ring: Callable[[], None]) -> Callable[[], Lanes]:
+    def _make_couriers(self, ring: Callable[[], None]) -> Callable[[], Couriers]:
         """Return a function that makes what delivers, and holds no app."""
         return partial(make_delivery, self.settings, self.smtp, self.engine, self.rate, ring)
 
@@ -153,7 +155,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
     def forget_health(self) -> None:
         """Let the SMTP server be tried again at once, however long it was to be left alone."""
         outbox = Outbox(self.engine, worker_name())
-        outbox.end_rest()
+        outbox.health.end_pause()
         outbox.close()
 
     # How a transaction with emails has ended
@@ -219,7 +221,7 @@ def make_server(settings: MailSettings) -> Server:
     )
 
 
-def make_delivery(settings: MailSettings, server: Server, engine: Engine, rate: Rate | None, ring: Callable[[], None]) -> Lanes:
+def make_delivery(settings: MailSettings, server: Server, engine: Engine, rate: Rate | None, ring: Callable[[], None]) -> Couriers:
     """Return what delivers from *engine*'s database to *server*; *ring* calls further workers when mail is left over."""
 
     def make(on_backlog: Callable[[], None], *, is_further: bool) -> Delivery:
@@ -227,7 +229,7 @@ def make_delivery(settings: MailSettings, server: Server, engine: Engine, rate: 
         transport = None if settings.suppress_send else Transport(server)
         return Delivery(outbox, transport, rate, on_backlog, is_further=is_further)
 
-    return Lanes(make, settings.connections, ring)
+    return Couriers(make, settings.connections, ring)
 
 
 def _make_rate(settings: MailSettings) -> Rate | None:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import AssertionPool, SingletonThreadPool, StaticPool
 
@@ -90,7 +89,7 @@ ASYNC = (
 def _recognize(app: Flask, given: Any, metadata: sa.MetaData | None) -> Database:
     if isinstance(given, sa.Engine):
         return Database(given, metadata, None)
-    if isinstance(given, AsyncEngine):
+    if hasattr(given, "sync_engine"):  # an AsyncEngine, whose module cannot be imported without greenlet
         raise Unusable(ASYNC)
     if isinstance(given, sessionmaker):
         return Database(_bind_of(given), metadata, None)

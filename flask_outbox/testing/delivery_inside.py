@@ -1,7 +1,7 @@
 """Deliver inside the transaction that a test has joined its sessions to.
 
 A worker has connections of its own, which see nothing of that transaction. So this does on the test's connection, one email
-at a time, what a worker does: the same transport, the same outcomes, no leases.
+at a time, what a worker does: the same transport, the same decisions, no leases.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from ..errors import Deferred, Held, Refused, TransmissionError, Unavailable
-from ..smtp.conversation import Envelope
+from ..delivery.decision import Fate, Situation, decide
+from ..errors import Deferred, Held, Refused, Unavailable
+from ..smtp.envelope import Envelope, Reply
 from ..smtp.transport import Transport
 from ..store.models import Attempt, Email, Status
 from .reading import OURS
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 WORKER = "outbox.deliver()"
 # A worker's first wait varies around it.
 RETRY_AFTER = timedelta(minutes=1)
+# Each email is judged by itself: no other one tells whether a refusal speaks of us.
+ALONE = Situation(is_batch_over=True, is_alone=True)
+STATUS = {Fate.SENT: Status.SENT, Fate.FAILED: Status.FAILED, Fate.RETRY: Status.QUEUED, Fate.HOLD: Status.HELD}
+OUTCOME = {Fate.SENT: "sent", Fate.FAILED: "refused", Fate.RETRY: "deferred"}
 
 
 def deliver_inside(connection: sa.Connection, state: MailState) -> None:
@@ -48,40 +53,33 @@ def _deliver(session: Session, email: Email, transport: Transport | None) -> Non
     if email.expires_at is not None and email.expires_at <= now:
         _settle(email, Status.EXPIRED, "past its expires_at before it could be sent")
         return
-    code: int | None = 250
-    reply = "not transmitted: MAIL_SUPPRESS_SEND is on"
-    outcome, status = "sent", Status.SENT
-    try:
-        if transport is not None:
-            source = email.content.source or b""
-            code, reply = transport.transmit(Envelope(email.content.sender, email.recipient, source))
-    except Held as error:
-        _settle(email, Status.HELD, error.reply)
+    said = _transmit(email, transport)
+    fate = decide(said, ALONE).fate
+    email.tries += fate is not Fate.HOLD
+    _settle(email, STATUS[fate], f"{said.code or ''} {said.reply}".strip())
+    if fate is Fate.HOLD:
         return
-    except (Refused, Deferred) as error:
-        outcome, status = _fate(error)
-        code, reply = error.code, error.reply
-    email.tries += 1
-    _settle(email, status, f"{code or ''} {reply}".strip())
-    enhanced = TransmissionError(reply).enhanced
     session.add(
         Attempt(
             email_id=email.id,
             started_at=now,
             seconds=time.monotonic() - begun,
             worker=WORKER,
-            outcome=outcome,
-            code=code,
-            enhanced=enhanced,
-            reply=reply,
+            outcome="uncertain" if isinstance(said, Deferred) and said.uncertain else OUTCOME[fate],
+            code=said.code,
+            enhanced=said.enhanced,
+            reply=said.reply,
         )
     )
 
 
-def _fate(error: Refused | Deferred) -> tuple[str, Status]:
-    if isinstance(error, Refused):
-        return "refused", Status.FAILED
-    return "uncertain" if error.uncertain else "deferred", Status.QUEUED
+def _transmit(email: Email, transport: Transport | None) -> Reply | Refused | Deferred | Held:
+    if transport is None:
+        return Reply(250, "not transmitted: MAIL_SUPPRESS_SEND is on")
+    try:
+        return transport.transmit(Envelope(email.content.sender, email.recipient, email.content.source or b""))
+    except (Refused, Deferred, Held) as error:
+        return error
 
 
 def _settle(email: Email, status: Status, reply: str) -> None:

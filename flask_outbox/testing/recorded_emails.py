@@ -11,7 +11,7 @@ from .recorded_email import RecordedEmail
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..message.address import type_of_address
+    from ..message.address import AddressLike
 
 # So many are named where an assertion has failed.
 NAMED = 10
@@ -27,7 +27,7 @@ class RecordedEmails(Sequence[RecordedEmail]):
 
     # Choosing
 
-    def to(self, address: type_of_address) -> RecordedEmails:
+    def to(self, address: AddressLike) -> RecordedEmails:
         """Return the emails to *address*."""
         recipient = parse(address, "recipient").envelope
         return self._narrow(f"to {recipient}", lambda email: email.recipient == recipient)
