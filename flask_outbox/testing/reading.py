@@ -11,7 +11,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, object_session, selectinload
 
 from ..store.models import Email, contents, emails
-from ..store.transaction import is_in_progress
+from ..store.transaction import WORK, is_in_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,5 +126,7 @@ def _open_session(recorded: RecordedEmail) -> Session | None:
 
 
 def _is_open(session: Session) -> bool:
+    """Return whether *session* has begun a transaction in the database: to begin one for it would lock what the test drops."""
+    work = session.info.get(WORK)
     # After a failed flush the transaction is over, whatever in_transaction() says.
-    return session.in_transaction() and session.is_active
+    return session.in_transaction() and session.is_active and work is not None and bool(work.connections)

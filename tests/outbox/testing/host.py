@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from flask import Flask
@@ -10,7 +10,10 @@ from flask_sqlalchemy import SQLAlchemy
 from jinja2 import DictLoader
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from flask_outbox import Mail, send_email
+from flask_outbox import Email, Mail, send_email
+
+if TYPE_CHECKING:
+    from flask_outbox.testing import RecordedOutbox
 
 TEMPLATES = {
     "mail/welcome.txt": "Welcome, {{ name }}!\n\nGood to have you.",
@@ -42,7 +45,7 @@ def create_app(database_url: str, **settings: Any) -> Flask:
 
     @app.post("/users/<name>")
     def add(name: str) -> str:
-        db.session.add(User(name=name))
+        db.session.add(User(username=name))
         greet(name)
         db.session.commit()
         return "added"
@@ -54,3 +57,13 @@ def create_app(database_url: str, **settings: Any) -> Flask:
 
 def greet(name: str) -> Any:
     return send_email(f"{name}@example.com", f"Welcome, {name}", "mail/welcome", name=name)
+
+
+def recipients(outbox: RecordedOutbox) -> list[str]:
+    return [email.recipient for email in outbox]
+
+
+def in_database() -> list[str]:
+    """Return the status of every email, by a connection of its own."""
+    with db.engine.connect() as connection:
+        return list(connection.scalars(sa.select(Email.status).order_by(Email.id)))
