@@ -74,6 +74,6 @@ class ThreadBell(Bell):
                 self._deliverer.ring()
 
     def stop(self) -> None:
-        """Stop the thread; it gives back what it has claimed."""
+        """Stop the thread and wait for its end; it gives back what it has claimed."""
         if self._deliverer is not None and self._deliverer.is_running:
             self._deliverer.stop()

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import AssertionPool, SingletonThreadPool, StaticPool
 
@@ -90,13 +89,14 @@ ASYNC = (
 def _recognize(app: Flask, given: Any, metadata: sa.MetaData | None) -> Database:
     if isinstance(given, sa.Engine):
         return Database(given, metadata, None)
-    if isinstance(given, AsyncEngine):
+    if hasattr(given, "sync_engine"):  # an AsyncEngine, whose module cannot be imported without greenlet
         raise Unusable(ASYNC)
     if isinstance(given, sessionmaker):
         return Database(_bind_of(given), metadata, None)
     if isinstance(given, scoped_session):
         return Database(_bind_of(given.session_factory), metadata, given)
-    if hasattr(given, "session") and hasattr(type(given), "engine"):
+    # Not hasattr(given, ...): Flask-SQLAlchemy-Lite's properties need an app context.
+    if hasattr(type(given), "engine") and ("session" in vars(given) or hasattr(type(given), "session")):
         return Database(_engine_of(app, given), metadata or getattr(given, "metadata", None), lambda: _session_of(given))
     message = (
         f"the outbox cannot use {type(given).__name__} as its database: hand over a scoped_session, a sessionmaker, an Engine, "
@@ -123,7 +123,7 @@ def _engine_of(app: Flask, extension: Any) -> sa.Engine:
             engine = extension.engine
         except KeyError as error:
             message = (
-                "the outbox needs a default database, and the app has only others: set SQLALCHEMY_DATABASE_URI, "
+                "the outbox needs the app's default database, and the app has only others: configure a default one, "
                 "or hand over the engine that shall hold the outbox: Mail(app, db=engine)"
             )
             raise Unusable(message) from error
