@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from importlib import metadata as packages
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import flask_mail
@@ -120,11 +121,13 @@ def _package_problems(settings: MailSettings) -> Iterator[str]:
     wanted = {"Flask-Mail": (0, 10)}
     if settings.delivery == "rq":
         wanted["rq"] = (2, 0)
+        if find_spec("rq") is None:
+            yield "MAIL_DELIVERY is rq, and RQ is not installed: pip install flask-outbox[rq]"
     for name, oldest in wanted.items():
         try:
             version = packages.version(name)
         except packages.PackageNotFoundError:
-            yield f"the package {name} is missing: install flask-outbox[{name}]"
+            # Not installed, which was said; or frozen into one file, which carries no versions.
             continue
         if tuple(map(int, re.findall(r"\d+", version)[:2])) < oldest:
             yield f"{name} {version} is too old: install {name} {'.'.join(map(str, oldest))} or newer"
