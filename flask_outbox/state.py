@@ -137,7 +137,8 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
 
     def _make_lanes(self, ring: Callable[[], None]) -> Callable[[], Lanes]:
         """Return a function that makes what delivers, and holds no app."""
-        return partial(make_delivery, self.settings, self.smtp, self.engine, self.rate, ring)
+        engine = self.database.engine_for(self.settings.connections)
+        return partial(make_delivery, self.settings, self.smtp, engine, self.rate, ring)
 
     def make_deliverer(self) -> Deliverer:
         """Return a background thread that delivers, not yet started."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
-from sqlalchemy.pool import AssertionPool, SingletonThreadPool, StaticPool
+from sqlalchemy.pool import AssertionPool, NullPool, QueuePool, SingletonThreadPool, StaticPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,6 +54,25 @@ class Database:
     def is_shared(self) -> bool:
         """Return whether all threads share one connection, so that none can deliver in the background."""
         return isinstance(self.engine.pool, SHARED)
+
+    def engine_for(self, connections: int) -> sa.Engine:
+        """Return an engine for deliveries that keep up to *connections* while they wait for the SMTP server.
+
+        That is the host's own, unless its pool is so small that requests would time out meanwhile: then it is a twin without
+        a pool.
+        """
+        pool = self.engine.pool
+        if not isinstance(pool, QueuePool) or _capacity(pool) >= 2 * connections:
+            return self.engine
+        own = NullPool(pool._creator, dialect=self.engine.dialect, _dispatch=pool.dispatch)  # noqa: SLF001 - SQLAlchemy has no public way to open connections as another engine does
+        options = dict(self.engine.get_execution_options())
+        return sa.Engine(own, self.engine.dialect, self.engine.url, execution_options=options, hide_parameters=True)
+
+
+def _capacity(pool: QueuePool) -> float:
+    """Return how many connections *pool* gives out at the same time."""
+    overflow = pool._max_overflow  # noqa: SLF001 - SQLAlchemy says only how many of them are in use
+    return float("inf") if overflow < 0 or pool.size() == 0 else pool.size() + overflow
 
 
 def find_database(app: Flask, given: Any, metadata: sa.MetaData | None) -> Database:

@@ -58,6 +58,9 @@ class HostProcess:
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
+    def get(self, path: str) -> str:
+        return requests.get(self.url(path), timeout=20).text
+
     def post(self, path: str) -> requests.Response:
         return requests.post(self.url(path), timeout=20)
 
