@@ -8,13 +8,14 @@ BENCH := .venv-bench
 # than the tests need.
 PIP := pip install --quiet --quiet --disable-pip-version-check --root-user-action=ignore --no-compile
 
-.PHONY: help run test chaos bench check lint format types contracts clean
+.PHONY: help run test chaos bench wheel check lint format types contracts clean
 
 help:
 	@echo "make run     start the site, the worker, Redis and a mailbox (PORT=5050 for another port)"
 	@echo "make test    run all tests (ARGS=... goes to pytest)"
 	@echo "make chaos   kill workers, servers and connections, at length"
 	@echo "make bench   measure Flasky beside its peers (ONLY=drain for one part; docs/benchmarks.md is written)"
+	@echo "make wheel   build the package and run an example app against it in an empty environment"
 	@echo "make check   lint, format, types, import contracts, tests"
 	@echo "make format  put the code into shape"
 	@echo "make clean   remove what these have made, but not your data"
@@ -55,6 +56,11 @@ chaos: $(TEST)/ready
 	CHAOS=long $(TEST)/bin/python -m pytest --timeout 3600 tests/chaos $(ARGS)
 
 check: lint types contracts test
+
+# Packaging
+
+wheel:
+	@$(PYTHON) scripts/try_wheel.py $(ARGS)
 
 # Measuring
 

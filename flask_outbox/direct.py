@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import flask_mail
 
-from .errors import Deferred, Refused, TransmissionError, Unavailable
+from .errors import Deferred, Held, Refused, TransmissionError, Unavailable
 from .message.address import parse
 from .message.writer import write
-from .smtp.conversation import Envelope
+from .smtp.envelope import Envelope
 from .smtp.transport import Transport
 from .state import MailState, current_state
 
@@ -117,7 +117,7 @@ class Connection(flask_mail.Connection):
         while waiting:
             try:
                 self._transport.transmit(Envelope(sender, waiting[0], wire.source))
-            except (Refused, Deferred) as error:
+            except (Refused, Deferred, Held) as error:
                 failures.append((waiting[0], error))
             except Unavailable as error:
                 return [(", ".join(waiting), error), *failures]

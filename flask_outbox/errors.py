@@ -1,12 +1,13 @@
-"""The tree of errors that the mail package raises, one leaf for each thing a caller can do about it.
+"""The tree of errors that this package raises, one leaf for each thing a caller can do about it.
 
 ::
 
     MailError
-    ├── InvalidMessage      it will never work: bad address, line break in a header, missing template
+    ├── InvalidMessage      it will never work: bad address, missing template, a character no header may hold
+    │   └── BadHeader       a line break in a header; also a flask_mail.BadHeaderError
     ├── Refused             the server said never (5xx); carries code and reply
-    │   └── Held            MAIL_ALLOW_TO does not name the recipient, so it was not even tried
     ├── Deferred            the server said not now (4xx), or the line broke in the middle
+    ├── Held                MAIL_ALLOW_TO does not name the recipient, so it was not even tried
     └── Unavailable         no server to talk to: connect, TLS, login, or a server that refuses *us*
 """
 
@@ -14,25 +15,38 @@ from __future__ import annotations
 
 import re
 
+import flask_mail
+
 # RFC 3463, 2: class "." subject "." detail, at the start of the reply's text.
 ENHANCED = re.compile(r"^([245]\.\d{1,3}\.\d{1,3})\b")
 
 
+def enhanced_code(reply: str) -> str | None:
+    """Return the enhanced status code (RFC 3463) that *reply* begins with."""
+    found = ENHANCED.match(reply)
+    return found.group(1) if found else None
+
+
 class MailError(Exception):
-    """Stand above every error of this package."""
+    """Any error of this package."""
 
 
 class InvalidMessage(MailError):  # noqa: N818 - the name says what is wrong, as in the design
-    """Say that this message can never be sent as it is, and name the culprit.
+    """The message can never be sent as it is; the text names the culprit.
 
     Raised by ``compose``, ``enqueue``, ``send_email`` and ``mail.send``, in the caller, before anything is stored.
     """
 
 
-class TransmissionError(MailError):
-    """Carry what the server said while one email was on the wire.
+class BadHeader(InvalidMessage, flask_mail.BadHeaderError):
+    """A header holds a line break, with which it could smuggle in another one; code written for Flask-Mail catches it too."""
 
-    *code* is the SMTP reply code, or None where the server said nothing; *reply* is its text, or a sentence of ours.
+
+class TransmissionError(MailError):
+    """One email was not sent; a base class that carries what the server said.
+
+    *reply* is the server's text, or a sentence of ours. *code* is the SMTP reply code, or None if no server said it. Where
+    ``mail.send`` fails for several recipients it raises the first error, with a note (PEP 678) for each of the others.
     """
 
     def __init__(self, reply: str, code: int | None = None) -> None:
@@ -42,23 +56,18 @@ class TransmissionError(MailError):
 
     @property
     def enhanced(self) -> str | None:
-        """Return the enhanced status code (RFC 3463) that the reply begins with."""
-        found = ENHANCED.match(self.reply)
-        return found.group(1) if found else None
+        """Return the enhanced status code (RFC 3463) at the start of the reply."""
+        return enhanced_code(self.reply)
 
 
-class Refused(TransmissionError):  # noqa: N818
-    """Say that the server will never take this email for this recipient (5xx)."""
+class Refused(TransmissionError):  # noqa: N818 - as above
+    """The server will never take this email for this recipient (5xx)."""
 
 
-class Held(Refused):
-    """Say that this site's own list (MAIL_ALLOW_TO) keeps the email back."""
+class Deferred(TransmissionError):  # noqa: N818 - as above
+    """The server did not take the email now (4xx), or the line broke in the middle.
 
-
-class Deferred(TransmissionError):  # noqa: N818
-    """Say that the server would not take it now (4xx), or that the line broke in the middle.
-
-    *uncertain* is true where the final dot had been sent: the server may have accepted, and never told us.
+    *uncertain* is true if the final dot had been sent: the server may have accepted, and we did not hear it.
     """
 
     def __init__(self, reply: str, code: int | None = None, *, uncertain: bool = False) -> None:
@@ -66,11 +75,15 @@ class Deferred(TransmissionError):  # noqa: N818
         self.uncertain = uncertain
 
 
-class Unavailable(TransmissionError):  # noqa: N818
-    """Say that no email at all can be sent at the moment, through no fault of this one.
+class Held(TransmissionError):  # noqa: N818 - as above
+    """MAIL_ALLOW_TO does not name the recipient, so the email is kept back; no server was asked."""
 
-    *ours* is true where our own configuration is to blame (login refused, sender refused, relay denied). ``over_an_email``
-    is true where the server said so to an email, and not to the connection: that one might be to blame after all.
+
+class Unavailable(TransmissionError):  # noqa: N818 - as above
+    """No email at all can be sent at the moment; the email at hand is not to blame.
+
+    *ours* is true if our own configuration is to blame (login refused, sender refused, relay denied). ``over_an_email`` is true
+    if the server said so to an email, and not to the connection: then that email may be to blame after all.
     """
 
     def __init__(self, reply: str, code: int | None = None, *, ours: bool = False) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import flask_mail
 from flask import Flask, Response, g, got_request_exception
 
-from .cli.commands import mail_cli
+from .cli import mail_cli
 from .direct import Connection, Message
 from .settings import ConfigurationError, MailSettings
 from .state import FAILED, KEY, MailState, current_state

@@ -14,14 +14,14 @@ import flask_mail
 from flask import Flask, current_app, g
 
 from .delivery.bells import Bell, CallableBell, InlineBell, ThreadBell
-from .delivery.couriers import Lanes
+from .delivery.couriers import Couriers
 from .delivery.delivery import Delivery
 from .delivery.thread import Deliverer
 from .message.templates import mail_templates
-from .smtp.conversation import nothing
 from .smtp.oauth import OAuth
+from .smtp.server import Server
 from .smtp.staging import Staging
-from .smtp.transport import Server, Transport
+from .smtp.transport import Transport
 from .store.enqueue import Enqueuer
 from .store.insertion import Insertion
 from .store.outbox import Outbox
@@ -117,7 +117,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
                 return RqBell(self.connect_redis(BELL_TIMEOUT))
             case "thread":
                 is_needed = partial(_exists, weakref.ref(app))
-                return ThreadBell(partial(Deliverer, self._make_lanes(nothing), is_guest=True, is_needed=is_needed))
+                return ThreadBell(partial(Deliverer, self._make_couriers(Bell().ring), is_guest=True, is_needed=is_needed))
             case "inline":
                 return InlineBell(self.deliver)
             case _:
@@ -131,11 +131,11 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
 
     # Delivering
 
-    def make_delivery(self) -> Lanes:
+    def make_delivery(self) -> Couriers:
         """Return what delivers, with connections of its own."""
-        return self._make_lanes(self.bell.ring if self.bell.wakes_workers else nothing)()
+        return self._make_couriers(self.bell.ring if self.bell.wakes_workers else Bell().ring)()
 
-    def _make_lanes(self, ring: Callable[[], None]) -> Callable[[], Lanes]:
+    def _make_couriers(self, ring: Callable[[], None]) -> Callable[[], Couriers]:
         """Return a function that makes what delivers, and holds no app."""
         engine = self.database.engine_for(self.settings.connections)
         return partial(make_delivery, self.settings, self.smtp, engine, self.rate, ring)
@@ -238,7 +238,7 @@ def make_server(settings: MailSettings) -> Server:
     )
 
 
-def make_delivery(settings: MailSettings, server: Server, engine: Engine, rate: Rate | None, ring: Callable[[], None]) -> Lanes:
+def make_delivery(settings: MailSettings, server: Server, engine: Engine, rate: Rate | None, ring: Callable[[], None]) -> Couriers:
     """Return what delivers from *engine*'s database to *server*; *ring* calls further workers when mail is left over."""
 
     def make(on_backlog: Callable[[], None], *, is_further: bool) -> Delivery:
@@ -246,7 +246,7 @@ def make_delivery(settings: MailSettings, server: Server, engine: Engine, rate: 
         transport = None if settings.suppress_send else Transport(server)
         return Delivery(outbox, transport, rate, on_backlog, is_further=is_further)
 
-    return Lanes(make, settings.connections, ring)
+    return Couriers(make, settings.connections, ring)
 
 
 def _make_rate(settings: MailSettings) -> Rate | None:

@@ -51,11 +51,11 @@ def main() -> None:
     """See to it that there is a browser; without one fail in CI, and say so loudly elsewhere."""
     if find_browser():
         return
-    print("No Chromium found, installing one ...", flush=True)  # noqa: T201 - the command's own output
+    print("No Chromium found, installing one ...", flush=True)
     install_browser()
     if find_browser():
         return
-    print("NO BROWSER: install chromium; without it the browser tests are skipped.", flush=True)  # noqa: T201
+    print("NO BROWSER: install chromium; without it the browser tests are skipped.", flush=True)
     if os.environ.get("CI"):
         sys.exit(1)
 

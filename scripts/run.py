@@ -119,7 +119,7 @@ def run(env: dict[str, str]) -> int:
         if not told and listens(env["PORT"]):
             told = True
             url = f"http://localhost:{env['PORT']}"
-            print(f"\n  The site     {url}/\n  The mailbox  {url}/mailbox/\n  Ctrl-C stops everything.\n", flush=True)  # noqa: T201
+            print(f"\n  The site     {url}/\n  The mailbox  {url}/mailbox/\n  Ctrl-C stops everything.\n", flush=True)
         time.sleep(0.1)
     if not asked:
         return 1

@@ -1,1 +1,1 @@
-"""One mail, many people: the mail merge behind ``flask mail send-many``."""
+"""Send one mail merge to many recipients: what ``flask mail send-many`` does."""

@@ -1,4 +1,4 @@
-"""A large sending: one personal email for each line of a sheet, stored in chunks, and never twice for the same key."""
+"""A large sending: one email for each recipient of a mail merge, stored in chunks, and never twice for the same key."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-# So many lines in one transaction, and about so many bytes: SQLite's one write lock is held for milliseconds.
+# Lines and, roughly, bytes in one transaction: few enough to hold SQLite's one write lock for milliseconds only.
 CHUNK = 200
 CHUNK_BYTES = 1_000_000
-# So many bad lines are told one by one.
+# How many invalid lines are reported one by one.
 MOST_COMPLAINTS = 20
 
 
 def default_key(template: str, subject: str) -> str:
-    """Return the name of the sending of *template* under *subject*.
+    """Return the key of the sending of *template* with *subject*.
 
-    The file is not in it: one that was corrected or went on growing must not send everybody a second copy.
+    It does not depend on the file: a corrected or extended file must not send anybody a second copy.
     """
     digest = hashlib.sha256(f"{template}\n{subject}".encode()).hexdigest()
     return f"send-many:{template[:150]}:{digest[:12]}"
@@ -46,25 +46,25 @@ def default_key(template: str, subject: str) -> str:
 
 @dataclass
 class Tally:
-    """How a sending stands: emails stored, lines whose address has the mail already, and lines that make no email."""
+    """Count emails stored, lines whose address has this sending's email already, and invalid lines."""
 
     stored: int = 0
-    there: int = 0
-    bad: int = 0
+    skipped: int = 0
+    invalid: int = 0
     complaints: list[str] = field(default_factory=list)
 
     def complain(self, line: Line, problem: str) -> None:
-        """Count a bad line, and keep what is wrong with it if it is among the first."""
-        self.bad += 1
+        """Count an invalid line; keep the problem of the first ones."""
+        self.invalid += 1
         if len(self.complaints) < MOST_COMPLAINTS:
             self.complaints.append(f"{line.where}: {problem}")
 
 
 @dataclass
 class Sending:
-    """One draft for many people, under one key; the database's own constraint on key and recipient lets nobody have it twice.
+    """One mail merge under one key. The unique index on key and recipient prevents a second copy to anybody.
 
-    With *dry_run* everything is made and nothing is stored. ``first`` is the first mail, for whoever wants to look at it.
+    A *dry_run* renders and checks every email and stores none. ``first`` is the first message, for a preview.
     """
 
     engine: Engine
@@ -75,30 +75,32 @@ class Sending:
     dry_run: bool = False
     tally: Tally = field(default_factory=Tally, init=False)
     first: Message | None = field(default=None, init=False)
+    # In a dry run, the recipients so far: the database does not know them.
+    _pretended: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        """Raise InvalidMessage for a key or a time that cannot be."""
+        """Raise InvalidMessage for an invalid key, time or priority."""
         self._envelope()
 
     @property
     def is_due(self) -> bool:
-        """Return whether what is stored now should go out now."""
+        """Return whether the emails go out as soon as they are stored."""
         return not self.dry_run and (self.send_at is None or self.send_at <= datetime.now(UTC))
 
     def run(self, lines: Iterable[Line]) -> Iterator[Tally]:
-        """Store an email for each of *lines*, and yield the tally after each chunk, which has been committed by then.
+        """Store an email for each of *lines*, and yield the tally after the commit of each chunk.
 
-        Raises InvalidMessage, and has stored nothing, where no mail can be made of the first line that has an address: then the
-        template is wrong, and not the line.
+        Raises InvalidMessage, with nothing stored, if the first line with a valid address cannot be rendered: the template is at
+        fault then, not the line.
         """
-        rest = iter(lines)
-        while chunk := list(islice(rest, CHUNK)):
-            for wires in self._write(self._missing(chunk)):
-                self._store(wires)
+        unread = iter(lines)
+        while chunk := list(islice(unread, CHUNK)):
+            for messages in self._write(self._missing(chunk)):
+                self._store(messages)
             yield self.tally
 
     def _missing(self, chunk: list[Line]) -> dict[str, Line]:
-        """Return who has no email of this sending yet, each once, by the one spelling of her address."""
+        """Return the recipients without an email of this sending, each once, by the normalized address."""
         people: dict[str, Line] = {}
         for line in chunk:
             try:
@@ -109,10 +111,10 @@ class Sending:
             if self.first is None:
                 self._try_first(line)
             if recipient in people:
-                self.tally.there += 1
+                self.tally.skipped += 1
             else:
                 people[recipient] = line
-        return self._without_those_there(people)
+        return self._without_the_stored(people)
 
     def _recipient(self, line: Line) -> str:
         if line.problem:
@@ -124,63 +126,65 @@ class Sending:
             self.first = self.merge.compose(line.values["email"], line.values)
             write(self.first)
         except InvalidMessage as error:
-            message = f"nothing was stored, because the first mail ({line.where}) cannot be made: {error}"
+            message = f"nothing was stored, because the first email ({line.where}) cannot be rendered: {error}"
             raise InvalidMessage(message) from error
 
     def _write(self, people: dict[str, Line]) -> Iterator[dict[str, Wire]]:
         """Yield the finished messages, as many at a time as one transaction should store; no lock is held meanwhile."""
-        wires: dict[str, Wire] = {}
+        messages: dict[str, Wire] = {}
         size = 0
         for recipient, line in people.items():
             try:
-                wires[recipient] = write(self.merge.compose(line.values["email"], line.values))
+                messages[recipient] = write(self.merge.compose(line.values["email"], line.values))
             except InvalidMessage as error:
                 self.tally.complain(line, str(error))
                 continue
-            size += len(wires[recipient].source)
+            size += len(messages[recipient].source)
             if size > CHUNK_BYTES:
-                yield wires
-                wires, size = {}, 0
-        yield wires
+                yield messages
+                messages, size = {}, 0
+        yield messages
 
-    def _store(self, wires: dict[str, Wire]) -> None:
-        """Store *wires* in one transaction, but for those that somebody else stores at the same moment."""
-        while wires:
+    def _store(self, messages: dict[str, Wire]) -> None:
+        """Store *messages* in one transaction, except those that another process stores at the same moment."""
+        while messages:
             try:
-                if not self.dry_run:
-                    self._insert(wires)
+                if self.dry_run:
+                    self._pretended |= messages.keys()
+                else:
+                    self._insert(messages)
             except sa.exc.IntegrityError:
-                missing = self._without_those_there(wires)
-                if len(missing) == len(wires):
+                missing = self._without_the_stored(messages)
+                if len(missing) == len(messages):
                     raise
-                wires = missing
+                messages = missing
             else:
-                self.tally.stored += len(wires)
+                self.tally.stored += len(messages)
                 return
 
-    def _insert(self, wires: dict[str, Wire]) -> None:
+    def _insert(self, messages: dict[str, Wire]) -> None:
         envelope = self._envelope()
-        # In one order for all, so that two sendings at once never wait for each other's rows in a circle.
-        ordered = sorted(wires.items())
+        # Always in the same order, so that two sendings at once cannot deadlock.
+        ordered = sorted(messages.items())
         with self.engine.begin() as connection:
             ids = connection.scalars(
                 sa.insert(contents).returning(contents.c.id, sort_by_parameter_order=True),
-                [content_values(wire) for _, wire in ordered],
+                [content_values(message) for _, message in ordered],
             )
             rows = [
                 {"content_id": content_id, "recipient": recipient, **envelope}
                 for content_id, (recipient, _) in zip(ids, ordered, strict=True)
             ]
-            # With RETURNING it is one statement for all; without, psycopg would warn of the rest after one that fails.
+            # RETURNING makes it one statement for all rows; without it, psycopg warns of the others after one that fails.
             connection.execute(sa.insert(emails).returning(emails.c.id), rows)
 
-    def _without_those_there(self, people: dict[str, Value]) -> dict[str, Value]:
-        """Count who has the email already, and return the others."""
+    def _without_the_stored(self, people: dict[str, Value]) -> dict[str, Value]:
+        """Count those who have the email already, and return the others."""
         taken = sa.select(emails.c.recipient).where(emails.c.key == self.key, emails.c.recipient.in_(list(people)))
         with self.engine.connect() as connection:
-            there = set(connection.scalars(taken))
-        self.tally.there += len(there)
-        return {recipient: value for recipient, value in people.items() if recipient not in there}
+            stored = set(connection.scalars(taken)) | (self._pretended & people.keys())
+        self.tally.skipped += len(stored)
+        return {recipient: value for recipient, value in people.items() if recipient not in stored}
 
     def _envelope(self) -> dict[str, Any]:
         return envelope_values(send_at=self.send_at, expires_at=None, priority=self.priority, key=self.key)

@@ -1,1 +1,1 @@
-"""Carry: brings the store and the SMTP server together, with its threads, its bells and the RQ worker."""
+"""Carries due emails from the store to the SMTP server: threads, bells, the RQ worker."""

@@ -1,6 +1,6 @@
-"""As many connections as the server is worth: one where it answers at once, more where it takes its time and mail waits.
+"""Couriers: opens extra SMTP connections when the server is slow and mail is waiting.
 
-An email over a far server costs a round trip, which nothing can shorten; but several can be under way at a time.
+An email to a distant server costs at least one round trip; several connections make several round trips at the same time.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How often the first lane looks for what has become due while the others are still at it, in seconds.
-LOOK_EVERY = 0.05
-# How long no lane is added after the server has turned one away, in seconds: it allows fewer connections than we do.
-MODESTY = 600.0
+# How often the first courier looks for due mail while the others are still delivering, in seconds.
+CHECK_DUE_EVERY = 0.05
+# How long to open no extra connection after the server has turned one away, in seconds: it allows fewer than we do.
+PAUSE_AFTER_TURNED_AWAY = 600.0
 
 
 class MakeDelivery(Protocol):
-    """What makes a delivery with connections of its own, for the first lane or for a further one."""
+    """A function that makes a delivery with connections of its own, for the first courier or for a further one."""
 
     def __call__(self, on_backlog: Callable[[], None], *, is_further: bool) -> Delivery:
-        """Return the delivery; it calls *on_backlog* when a claim has left something over."""
+        """Return the delivery, which calls *on_backlog* when a claim was full."""
 
 
-class Lanes:
-    """Delivers in the thread that calls ``run``, and in up to *most* - 1 others; none has more than one email on the wire.
+class Couriers:
+    """Delivers in the thread that calls ``run``, and in up to *most* - 1 further threads, each with its own ``Delivery``.
 
-    *ring* is called once a pass where mail waits, so that idle workers join in. ``run`` and ``close`` belong to one thread;
-    ``stop``, ``cut`` and ``abandon`` may be called from another.
+    *ring* is called once a pass when mail is waiting, so that idle workers join in. ``run``, ``on_idle`` and ``close`` belong to
+    one thread; ``stop``, ``cut`` and ``abandon`` may be called from another.
     """
 
     def __init__(self, make: MakeDelivery, most: int, ring: Callable[[], None]) -> None:
@@ -45,16 +45,16 @@ class Lanes:
         self._first = make(self._on_backlog, is_further=False)
         self._further: dict[Delivery, threading.Thread] = {}
         self._lock = threading.Lock()
-        self._end = self._modest_until = 0.0
+        self._end = self._paused_until = 0.0
         self._has_rung = self._is_stopped = False
         self._settled = 0
 
     def run(self, seconds: float = float("inf")) -> int:
-        """Deliver what is due until nothing is or *seconds* are up; return how many emails were settled."""
+        """Deliver until nothing is due or *seconds* have passed; return how many emails were settled."""
         self._end, self._has_rung, self._settled = time.monotonic() + seconds, False, 0
         count = self._first.run(seconds)
         while threads := list(self._further.values()):
-            threads[0].join(LOOK_EVERY)
+            threads[0].join(CHECK_DUE_EVERY)
             count += self._first.run(self._end - time.monotonic())
         return count + self._settled
 
@@ -63,31 +63,31 @@ class Lanes:
         return self._first.has_due()
 
     def stop(self) -> None:
-        """Ask for the end: what is on the wire is finished, the rest is given back."""
+        """Ask for the end: each courier finishes the email on the wire and gives the others of its batch back."""
         with self._lock:
             self._is_stopped = True
-        for one in self._all:
-            one.stop()
+        for delivery in self._all:
+            delivery.stop()
 
     def cut(self) -> None:
-        """Break every line; what is on the wire is given back, unless the server may have it."""
-        for one in self._all:
-            one.cut()
+        """Break every connection; what is on the wire goes back, unless the server may have it."""
+        for delivery in self._all:
+            delivery.cut()
 
     def abandon(self) -> None:
-        """Give back what is claimed, where the delivering threads hang and the process is to end."""
-        for one in self._all:
-            one.abandon()
+        """Give back what is claimed; called when the delivering threads hang and the process is to end."""
+        for delivery in self._all:
+            delivery.abandon()
 
     def close(self) -> None:
-        """Give back the connections; a further lane that is still at it does so when it ends."""
-        for one in self._all[1:]:
-            one.stop()
+        """Close the connections; a further courier that is still delivering closes its own when it ends."""
+        for delivery in self._all[1:]:
+            delivery.stop()
         self._first.close()
 
-    def rest(self, *, give_back: bool = False) -> None:
-        """Have everything on the disk, and close a connection to the server that nobody has used for a while."""
-        self._first.rest(give_back=give_back)
+    def on_idle(self, *, give_back: bool = False) -> None:
+        """Flush pending commits to disk and drop an idle SMTP connection; with *give_back*, the database connection too."""
+        self._first.on_idle(give_back=give_back)
 
     @property
     def _all(self) -> list[Delivery]:
@@ -97,15 +97,15 @@ class Lanes:
         if not self._has_rung:
             self._has_rung = True
             self._ring()
-        if self._first.is_slow and time.monotonic() >= self._modest_until:
-            self._widen()
+        if self._first.is_slow and time.monotonic() >= self._paused_until:
+            self._add_couriers()
 
-    def _widen(self) -> None:
+    def _add_couriers(self) -> None:
         with self._lock:
             while len(self._further) + 1 < self._most and not self._is_stopped:
                 delivery = self._make(self._on_backlog, is_further=True)
                 delivery.size = self._first.size
-                self._further[delivery] = thread = threading.Thread(target=self._run, args=(delivery,), name="lane", daemon=True)
+                self._further[delivery] = thread = threading.Thread(target=self._run, args=(delivery,), name="courier", daemon=True)
                 thread.start()
 
     def _run(self, delivery: Delivery) -> None:
@@ -115,11 +115,11 @@ class Lanes:
         except sa.exc.SQLAlchemyError as error:
             log.warning("mail: a further connection is given up, because the database is away: %s", type(error).__name__)
         except Exception:
-            log.exception("mail: a further connection stumbled, and is given up")
-        with suppress(Exception):  # the emails are back, or their lease will be
+            log.exception("mail: a further connection failed, and is given up")
+        with suppress(Exception):  # its emails have gone back, or their lease runs out
             delivery.close()
         if delivery.is_turned_away:
-            self._modest_until = time.monotonic() + MODESTY
+            self._paused_until = time.monotonic() + PAUSE_AFTER_TURNED_AWAY
         with self._lock:
             self._settled += settled
             del self._further[delivery]

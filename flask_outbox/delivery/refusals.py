@@ -1,64 +1,61 @@
-"""Whether a run of refusals speaks of us rather than of the recipients.
+"""A run of refusals in the same words, which may be meant for us rather than for the recipients.
 
-A server that has turned against its client often says the same to everybody. Five different recipients refused in the same
-words, with none accepted between, are taken for that, and the emails are not failed. A reply whose enhanced code
-speaks of the mailbox (RFC 3463, 3.2 and 3.3) is believed at once: a list may well hold five dead addresses.
+A server that has turned against its client often says the same to everybody. So these emails are suspects: they are settled
+when the server has said something else, when it has said the same to five recipients, or when the batch ends.
 """
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..smtp.conversation import OF_THE_MAILBOX
+from ..smtp.replies import wording
 
 if TYPE_CHECKING:
     from ..errors import Refused
     from ..store.outbox import Claimed, Try
 
-MOST_ALIKE = 5
-# What differs between two replies that say the same: queue ids, times, addresses.
-PARTICULAR = re.compile(r"<[^>]*>|\S+@\S+|\S*\d\S*")
+
+class Suspect(NamedTuple):
+    """An email of the current batch whose refusal is not settled yet."""
+
+    email: Claimed
+    attempt: Try
+    error: Refused
 
 
-class Suspicion:
-    """The refusals in a row that are all alike; those of the present batch are held, not yet settled."""
+class Refusals:
+    """The current run of refusals alike. The run goes on from batch to batch, its suspects do not."""
 
     def __init__(self) -> None:
-        self.held: list[tuple[Claimed, Try]] = []
-        self._words = ""
+        self._suspects: list[Suspect] = []
+        self._wording = ""
         self._recipients: set[str] = set()
 
-    def covers(self, error: Refused) -> bool:
-        """Return whether *error* leaves open whose fault it is; a refusal of our own (too large, say) does not."""
-        return error.code is not None and not (error.enhanced and OF_THE_MAILBOX.match(error.enhanced))
-
     def is_like(self, error: Refused) -> bool:
-        """Return whether *error* says the same as the refusals before it."""
-        return self._words in {"", _words(error)}
+        """Return whether *error* says the same as the run, or there is none."""
+        return self._wording in {"", wording(error)}
 
-    def add(self, email: Claimed, one: Try, error: Refused) -> bool:
-        """Hold *email*, and return whether that is one too many."""
-        self._words = _words(error)
-        self._recipients.add(email.recipient.lower())
-        self.held.append((email, one))
-        return len(self._recipients) >= MOST_ALIKE
+    def count_with(self, email: Claimed, error: Refused) -> int:
+        """Return how many different recipients the run would have with this refusal."""
+        return len(self._recipients | {email.recipient.lower()}) if self.is_like(error) else 1
+
+    def add(self, suspect: Suspect) -> None:
+        """Add a refusal to the run."""
+        self._wording = wording(suspect.error)
+        self._recipients.add(suspect.email.recipient.lower())
+        self._suspects.append(suspect)
 
     @property
     def is_single(self) -> bool:
-        """Return whether only one recipient has been refused so far."""
+        """Return whether the run has one recipient only."""
         return len(self._recipients) == 1
 
-    def release(self) -> list[tuple[Claimed, Try]]:
-        """Return what was held; the run itself goes on, into the next batch."""
-        held, self.held = self.held, []
-        return held
+    def take_suspects(self) -> list[Suspect]:
+        """Return the suspects and forget them; the run goes on."""
+        suspects, self._suspects = self._suspects, []
+        return suspects
 
-    def clear(self) -> list[tuple[Claimed, Try]]:
-        """End the run, and return what was held."""
-        self._words, self._recipients = "", set()
-        return self.release()
-
-
-def _words(error: Refused) -> str:
-    return f"{error.code} {PARTICULAR.sub('', error.reply)}"
+    def end(self) -> list[Suspect]:
+        """End the run, and return its suspects."""
+        self._wording, self._recipients = "", set()
+        return self.take_suspects()

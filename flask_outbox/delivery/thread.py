@@ -19,7 +19,7 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .couriers import Lanes
+    from .couriers import Couriers
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +58,12 @@ class Deliverer:
     """
 
     def __init__(
-        self, make_delivery: Callable[[], Lanes], *, is_guest: bool = False, is_needed: Callable[[], bool] = _always
+        self, make_delivery: Callable[[], Couriers], *, is_guest: bool = False, is_needed: Callable[[], bool] = _always
     ) -> None:
         self._make_delivery = make_delivery
         self._is_guest = is_guest
         self._is_needed = is_needed
-        self._delivery: Lanes | None = None
+        self._delivery: Couriers | None = None
         self._wanted = threading.Event()
         self._idle = threading.Condition()
         self._rests = 0
@@ -159,9 +159,9 @@ class Deliverer:
                 self._has_rested.set()
             if not self._is_wanted_before(until, self._delivery):
                 break
-        self._delivery.rest(give_back=self._is_guest)
+        self._delivery.on_idle(give_back=self._is_guest)
 
-    def _is_wanted_before(self, end: float, delivery: Lanes) -> bool:
+    def _is_wanted_before(self, end: float, delivery: Couriers) -> bool:
         """Return whether there is more to deliver in the moments after the last email."""
         while time.monotonic() < end and not self._stopping.is_set():
             if self._wanted.wait(LOOK_EVERY) or delivery.has_due():

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from ..errors import InvalidMessage
 from .header import encoded_words, reject_controls
@@ -17,6 +17,11 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 LONGEST_PLAIN_NAME = 60
 # With more than this the address stands on a line of its own.
 LONGEST_MAILBOX = 62
+
+# RFC 6761 reserves them, but a server of one's own may well deliver to root@localhost or scanner@printer.local.
+PRIVATE_DOMAIN = re.compile(rf"[@.](?:{'|'.join(map(re.escape, SPECIAL_USE_DOMAIN_NAMES))})$", re.IGNORECASE)
+# Behind a private domain this makes a name that email-validator judges by its syntax alone.
+PUBLIC_SUFFIX = ".example"
 
 # RFC 5321, 4.5.3.1: 64 for the local part, the @, 255 for the domain; blanks around it are forgiven.
 LONGEST_ADDRESS = 400
@@ -91,16 +96,17 @@ def _split(value: str, field: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=4096)
 def _check(spec: str, field: str) -> tuple[str, str]:
-    """Let email-validator decide what an address is; deliverability is the server's business, not a look-up's."""
+    """Let email-validator decide what an address is; whether a domain takes mail is for the server to say."""
     if len(spec) > LONGEST_ADDRESS:
         message = f"{field} {spec!r:.100} is not an email address: it has {len(spec)} characters"
         raise InvalidMessage(message)
+    suffix = PUBLIC_SUFFIX if PRIVATE_DOMAIN.search(spec) else ""
     try:
-        valid = validate_email(spec, check_deliverability=False, globally_deliverable=False)
+        valid = validate_email(spec + suffix, check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as error:
         message = f"{field} {spec!r:.100} is not an email address: {error}"
         raise InvalidMessage(message) from error
     if valid.ascii_domain is None:  # pragma: no cover - email-validator sets it for every name; None is a domain literal
         message = f"{field} {spec!r:.100} has no domain name"
         raise InvalidMessage(message)
-    return valid.local_part, valid.ascii_domain
+    return valid.local_part, valid.ascii_domain.removesuffix(suffix)

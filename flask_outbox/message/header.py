@@ -6,7 +6,7 @@ import base64
 import re
 import unicodedata
 
-from ..errors import InvalidMessage
+from ..errors import BadHeader, InvalidMessage
 
 # RFC 5322, 2.2: printable ASCII but the colon; longer than the longest that is registered, and short enough for a line.
 NAME = re.compile(r"[!-9;-~]{1,70}")
@@ -15,6 +15,7 @@ STRUCTURED = re.compile(r"list-.*|references|in-reply-to|sender|return-path|prec
 # Every control character (line breaks are among them) but the tab, and the two separators that Python,
 # and readers written in it, also take for the end of a line.
 FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+LINE_BREAKS = "\r\n\x0b\x0c\x85\u2028\u2029"
 PRINTABLE = re.compile("[ -~]*")
 # RFC 5322, 2.1.1: a line should end by 78 and must end by 998.
 LINE = 76
@@ -24,15 +25,16 @@ ENCODED_WORD = 75 - 12
 
 
 def reject_controls(value: str, field: str) -> None:
-    """Raise InvalidMessage where *value* holds a line break of any kind, a control character or half a surrogate pair."""
+    """Raise BadHeader if *value* holds a line break of any kind, InvalidMessage for another control or half a surrogate pair."""
     found = FORBIDDEN.search(value)
     if found is None:
         return
     character = found.group()
     name = unicodedata.name(character, f"U+{ord(character):04X}")
-    what = "a line break" if character in "\r\n\x0b\x0c\x85\u2028\u2029" else "a character that no header may hold"
+    is_break = character in LINE_BREAKS
+    what = "a line break" if is_break else "a character that no header may hold"
     message = f"{field} holds {what} ({name}) at position {found.start() + 1}: remove it"
-    raise InvalidMessage(message)
+    raise BadHeader(message) if is_break else InvalidMessage(message)
 
 
 def encoded_words(text: str, *, used: int = 0) -> str:

@@ -1,1 +1,1 @@
-"""Speak: one server, one connection, and all that is known about what servers say. No database."""
+"""Speaks SMTP to one server over one connection, and knows what servers say. Touches no database."""

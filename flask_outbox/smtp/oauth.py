@@ -1,6 +1,6 @@
-"""XOAUTH2: an access token from a refresh token, kept until shortly before it ends.
+"""XOAUTH2: gets an access token for a refresh token, and keeps it until shortly before it expires.
 
-Gmail and Microsoft 365 want this instead of a password. The format is Google's, "SASL XOAUTH2"; the request is
+Gmail and Microsoft 365 require this instead of a password. The format is Google's "SASL XOAUTH2"; the request is
 RFC 6749, section 6.
 """
 
@@ -21,16 +21,20 @@ PRESETS = {
     "google": "https://oauth2.googleapis.com/token",
     "microsoft": "https://login.microsoftonline.com/common/oauth2/v2.0/token",
 }
-# A token is fetched again this long before it ends, in seconds: clocks differ, and a batch takes a while.
-MARGIN = 120.0
-# What RFC 6749, 5.1 leaves out of the answer, in seconds.
-USUAL_LIFE = 3600.0
-LARGEST_ANSWER = 1_000_000
+# How long before its expiry a token is replaced, in seconds: clocks differ, and a batch takes a while.
+RENEW_BEFORE = 120.0
+# The lifetime of a token whose response names none, in seconds; expires_in is optional (RFC 6749, 5.1).
+DEFAULT_LIFETIME = 3600.0
+# The most bytes of a response that are read.
+LARGEST_RESPONSE = 1_000_000
 
 
 @dataclass
 class OAuth:
-    """The credentials of one mailbox; *token_url* is ``google``, ``microsoft`` or an https URL."""
+    """The credentials of one mailbox, and its current access token; threads may share it.
+
+    *token_url* is ``google``, ``microsoft`` or an https URL; *timeout* is in seconds.
+    """
 
     username: str
     client_id: str
@@ -43,14 +47,14 @@ class OAuth:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def sasl(self) -> str:
-        """Return what XOAUTH2 sends, before base64; raise Unavailable where no token can be had."""
+        """Return the XOAUTH2 response, before base64; raise Unavailable if no token can be fetched."""
         with self._lock:
             if time.monotonic() >= self._until:
                 self._fetch()
             return f"user={self.username}\x01auth=Bearer {self._token}\x01\x01"
 
     def forget(self) -> None:
-        """Throw the access token away: the server has refused it."""
+        """Discard the access token, which the server has refused."""
         with self._lock:
             self._until = 0.0
 
@@ -63,19 +67,19 @@ class OAuth:
         }
         answer = self._post({name: value for name, value in form.items() if value})
         self._token = str(answer["access_token"])
-        # Microsoft gives a new refresh token each time, and lets the old one go on for a while.
+        # Microsoft returns a new refresh token each time; the old one stays valid for a while.
         self.refresh_token = str(answer.get("refresh_token") or self.refresh_token)
-        self._until = time.monotonic() + max(float(str(answer.get("expires_in") or USUAL_LIFE)) - MARGIN, 1.0)
+        self._until = time.monotonic() + max(float(str(answer.get("expires_in") or DEFAULT_LIFETIME)) - RENEW_BEFORE, 1.0)
 
     def _post(self, form: dict[str, str]) -> dict[str, object]:
         url = PRESETS.get(self.token_url, self.token_url)
-        request = urllib.request.Request(url, urllib.parse.urlencode(form).encode(), {"Accept": "application/json"})  # noqa: S310 - config.py lets only https through
+        request = urllib.request.Request(url, urllib.parse.urlencode(form).encode(), {"Accept": "application/json"})  # noqa: S310 - the settings let only https through
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout) as response:  # noqa: S310
-                answer = json.loads(response.read(LARGEST_ANSWER))
+            with urllib.request.urlopen(request, timeout=self.timeout) as response:  # noqa: S310 - as above
+                answer = json.loads(response.read(LARGEST_RESPONSE))
         except urllib.error.HTTPError as error:
             ours = 400 <= error.code <= 499 and error.code != 429  # noqa: PLR2004 - RFC 6749, 5.2
-            raise Unavailable(f"the token endpoint answered {error.code}: {_said(error)}", ours=ours) from error
+            raise Unavailable(f"the token endpoint answered {error.code}: {_error_code(error)}", ours=ours) from error
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise Unavailable(f"the token endpoint cannot be used: {error}") from error
         if not isinstance(answer, dict) or not answer.get("access_token"):
@@ -83,11 +87,12 @@ class OAuth:
         return answer
 
 
-def _said(error: urllib.error.HTTPError) -> str:
-    """Return the endpoint's error code and nothing else of its answer, which may repeat what we sent."""
+def _error_code(error: urllib.error.HTTPError) -> str:
+    """Return the endpoint's error code alone: the rest of its response may repeat our secrets."""
     try:
         with error:
-            said = json.loads(error.read(LARGEST_ANSWER)).get("error", "")
+            code = json.loads(error.read(LARGEST_RESPONSE)).get("error", "")
     except (OSError, ValueError, AttributeError):
         return "no reason given"
-    return said if isinstance(said, str) and said.isascii() and said.isprintable() and len(said) < 100 else "no reason given"  # noqa: PLR2004
+    is_code = isinstance(code, str) and code.isascii() and code.isprintable() and len(code) < 100  # noqa: PLR2004 - longer than any code
+    return code if is_code else "no reason given"

@@ -78,7 +78,7 @@ def test_killed_in_the_middle_and_started_again_it_sends_each_person_one_mail(
     assert 0 < len(stored) < 2_000
     output = office.site.run(*office.command(file))
     assert f"{2_000 - len(stored)} emails stored" in output
-    assert f"{len(stored)} lines left out" in output
+    assert f"{len(stored)} lines skipped" in output
     assert len(office.recipients()) == len(set(office.recipients())) == 2_000
     make_app(database_url=database_url).test_cli_runner().invoke(args=["mail", "deliver"])
     assert len(smtp.accepted) == len({one.recipient for one in smtp.accepted}) == 2_000
@@ -125,7 +125,7 @@ def test_at_a_terminal_a_bar_shows_and_an_interruption_ends_it_cleanly(office: O
     output = process.communicate(timeout=20)[0].decode()
     os.close(ours)
     assert b"storing" in screen
-    assert b"Error: stopped before the end; the same command goes on from there" in screen
+    assert b"Error: stopped before the end: run the same command again to continue" in screen
     assert process.returncode == 1
     assert 0 < int(output.split()[0]) == len(office.recipients()) < 20_000
 

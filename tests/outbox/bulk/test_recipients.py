@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from flask_outbox.bulk import recipients as sheet
-from flask_outbox.bulk.recipients import InvalidSheet, Sheet, seekable
+from flask_outbox.bulk.columns import InvalidRecipients
+from flask_outbox.bulk.recipients import LONGEST_LINE, Recipients, seekable
 
 HEADER = "email,name\n"
 
@@ -19,7 +19,7 @@ def values(data: str | bytes) -> list[dict[str, str]]:
 
 
 def lines(data: str | bytes) -> list[Any]:
-    return list(Sheet(io.BytesIO(data.encode() if isinstance(data, str) else data)))
+    return list(Recipients(io.BytesIO(data.encode() if isinstance(data, str) else data)))
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,15 @@ def lines(data: str | bytes) -> list[Any]:
         "\n , \nemail, name\n\n,\n a@b.example , Zoë \n  \n",
         "email,name\ra@b.example,Zoë\r",
         'email, "name"\na@b.example, "Zoë"\n',
+        "sep=;\nemail;name\na@b.example;Zoë\n",
+        '\ufeff"sep=,"\r\n\r\nemail,name\r\na@b.example,Zoë\r\n',
+        "SEP=|\nemail|name\na@b.example|Zoë\n",
+        "sep=\t\nemail\tname\na@b.example\tZoë\n",
+        "sep=;;;\nemail;name;;\na@b.example;Zoë;;\n",
+        "email,name,,\na@b.example,Zoë,,\n",
+        "email,name,,\na@b.example,Zoë\n",
+        "email,name\na@b.example,Zoë,,\n",
+        "email,,name\na@b.example,,Zoë\n",
     ],
 )
 def test_every_form_that_a_spreadsheet_writes_is_read(data: str) -> None:
@@ -56,8 +65,8 @@ def test_a_quoted_field_holds_delimiters_quotation_marks_and_line_breaks() -> No
     ],
 )
 def test_the_header_names_the_variables(header: str, names: set[str]) -> None:
-    sheet = Sheet(io.BytesIO(header.encode()))
-    assert set(sheet.columns) | {"email"} == names
+    recipients = Recipients(io.BytesIO(header.encode()))
+    assert set(recipients.columns) | {"email"} == names
 
 
 @pytest.mark.parametrize(
@@ -69,30 +78,53 @@ def test_the_header_names_the_variables(header: str, names: set[str]) -> None:
         ("email,name,name\n", "names the column name twice"),
         ("email,first name,first-name\n", "names the column first_name twice"),
         ("email,E-Mail\n", "which column is the address: email or E_Mail"),
-        ("email,\n", "a column has no name"),
         ("email,2nd\n", "the column '2nd' cannot be a variable"),
         ("email,naïve.name\n", "cannot be a variable"),
         ('email,"name\n', "a quotation mark in it is not closed"),
-        ("email,name\na@b.example,Zoë\n".encode("latin-1"), "not written in UTF-8: in the spreadsheet, save it as 'CSV UTF-8'"),
-        ("email,name\na@b.example,Zoë\n".encode("utf-16"), "not written in UTF-8"),
-        (HEADER.encode() + b"a@b.example,x\n" * 10_000 + b"b@b.example,Zo\xeb\n", "not written in UTF-8"),
-        ("email,name\na@b.example,Zo\0\n", "line 2 of the file holds a NUL"),
-        ("email" + " " * sheet.LONGEST_LINE, "line 1 of the file has more than 1000000 characters"),
+        ("email,name\na@b.example,Zoë\n".encode("latin-1"), "the file is not UTF-8: in the spreadsheet, save it as 'CSV UTF-8'"),
+        ("email,name\na@b.example,Zoë\n".encode("utf-16"), "the file is not UTF-8"),
+        (HEADER.encode() + b"a@b.example,x\n" * 10_000 + b"b@b.example,Zo\xeb\n", "the file is not UTF-8"),
+        ("email,name\na@b.example,Zo\0\n", "line 2 of the file contains a NUL"),
+        ("email" + " " * LONGEST_LINE, "line 1 of the file has more than 1000000 characters"),
     ],
     ids=lambda value: str(value)[:40],
 )
 def test_a_file_that_cannot_be_used_gets_one_sentence_before_any_line(data: str | bytes, words: str) -> None:
-    with pytest.raises(InvalidSheet, match=words) as raised:
-        Sheet(io.BytesIO(data.encode() if isinstance(data, str) else data))
+    with pytest.raises(InvalidRecipients, match=words) as raised:
+        Recipients(io.BytesIO(data.encode() if isinstance(data, str) else data))
     assert "\n" not in str(raised.value)
 
 
-def test_a_bad_line_is_told_with_its_place_and_the_next_is_read() -> None:
+def test_a_spreadsheet_may_omit_the_last_cells_if_they_are_empty() -> None:
+    assert values("email,name,street\na@b.example,Zoë\nb@b.example\n") == [
+        {"email": "a@b.example", "name": "Zoë", "street": ""},
+        {"email": "b@b.example", "name": "", "street": ""},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ("name,email\nZoë\n", "it has 1 field, and the address is in column 2"),
+        ("email,,name\na@b.example,x,Zoë\n", "column 2 contains 'x', and the header line gives it no name"),
+        ("email,name\na@b.example,Zoë,x\n", "it has 3 fields, and the header line has 2"),
+    ],
+)
+def test_a_value_that_no_column_names_makes_the_line_invalid(data: str, problem: str) -> None:
+    assert [line.problem for line in lines(data)] == [problem]
+
+
+def test_the_separator_line_decides_the_delimiter_and_counts_as_a_line() -> None:
+    (line,) = lines("sep=;\nemail;name\na@b.example;Müller, Zoë;x\n")
+    assert (line.where, line.problem) == ("line 3", "it has 3 fields, and the header line has 2")
+
+
+def test_an_invalid_line_is_reported_with_its_place_and_the_next_is_read() -> None:
     read = lines(
-        'email,name\n\na@b.example\nb@b.example,B,\n"c@b.example"C,C\nd@b.example,"D\nand\nD"\ne@b.example,E\nf@b.example,"F\n'
+        'email,name\n\na@b.example,A,,x\nb@b.example,B,C\n"c@b.example"C,C\nd@b.example,"D\nand\nD"\ne@b.example,E\nf@b.example,"F\n'
     )
     assert [(line.where, line.problem[:27]) for line in read] == [
-        ("line 3", "it has 1 fields, and the he"),
+        ("line 3", "it has 4 fields, and the he"),
         ("line 4", "it has 3 fields, and the he"),
         ("line 5", "a quotation mark is missing"),
         ("line 6", ""),
@@ -112,16 +144,16 @@ def test_a_pipe_is_read_as_a_file_is() -> None:
     os.write(writer, b"email\na@b.example\n")
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe, seekable(pipe) as file:
-        sheet = Sheet(file)
-        assert [line.values for line in sheet] == [{"email": "a@b.example"}]
-        assert sheet.position == sheet.size == 18
+        recipients = Recipients(file)
+        assert [line.values for line in recipients] == [{"email": "a@b.example"}]
+        assert recipients.position == recipients.size == 18
 
 
 def test_the_position_goes_from_nothing_to_the_size() -> None:
     file = io.BytesIO(b"already read\n" + HEADER.encode() + b"a@b.example,x\n" * 5_000)
     file.readline()
-    sheet = Sheet(file)
-    positions = [sheet.position for _ in sheet]
+    recipients = Recipients(file)
+    positions = [recipients.position for _ in recipients]
     assert positions == sorted(positions)
-    assert 0 < positions[0] < 20_000 < positions[-1] == sheet.size
+    assert 0 < positions[0] < 20_000 < positions[-1] == recipients.size
     assert not file.closed

@@ -1,4 +1,4 @@
-"""``flask mail send-many``, as an operator types it: stored once, in one sentence, and with what is bad left out."""
+"""``flask mail send-many``, as an operator types it: stored once, invalid lines skipped, errors in one sentence."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def send_many(app: Flask, tmp_path: Path) -> Callable[..., Any]:
 def test_each_person_gets_her_own_mail(send_many: Any, app: Flask, smtp: SmtpServer) -> None:
     result = send_many()
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.startswith("2 emails stored, as the sending send-many:mail/letter:")
+    assert result.stdout.startswith("2 emails stored under the key send-many:mail/letter:")
     app.test_cli_runner().invoke(args=["mail", "deliver"])
     first, second = smtp.accepted
     # A subject is no HTML; the half that is HTML is escaped.
@@ -63,24 +63,26 @@ def test_the_same_command_again_sends_nobody_a_second_copy(send_many: Any, outbo
     again = send_many()
     assert again.exit_code == 0
     assert again.stdout.startswith("0 emails stored")
-    assert "2 lines left out: the address has the mail of this sending already" in again.stdout
-    assert "NOBODY NEW: " in again.stdout
+    assert "2 lines skipped: the address already has the email of this sending" in again.stdout
+    assert "NO NEW RECIPIENTS: " in again.stdout
     assert "--key NAME" in again.stdout
     longer = send_many(PEOPLE + "new@example.com;New;3\n")
     assert longer.stdout.startswith("1 email stored")
-    assert "NOBODY NEW" not in longer.stdout
-    assert send_many(PEOPLE, "--key", "second round").stdout == "2 emails stored, as the sending second round\n"
+    assert "NO NEW RECIPIENTS" not in longer.stdout
+    assert send_many(PEOPLE, "--key", "second round").stdout == "2 emails stored under the key second round\n"
     assert send_many(PEOPLE, subject="Something else").stdout.startswith("2 emails stored")
     assert len(outbox()) == 7
 
 
-def test_bad_lines_are_told_and_the_exit_code_says_so(send_many: Any, outbox: Any) -> None:
-    result = send_many(PEOPLE + "nobody;x;3\n" * 30 + "last@example.com;Last\n" + "good@example.com;Good;4\n")
+def test_invalid_lines_are_reported_and_the_exit_code_says_so(send_many: Any, outbox: Any) -> None:
+    result = send_many(PEOPLE + "nobody;x;3\n" * 30 + "last@example.com;Last;5;6\n" + "good@example.com;Good;4\n")
     assert result.exit_code == 1
     lines = result.stderr.splitlines()
     assert lines[0].startswith("line 4: recipient 'nobody' is not an email address")
     assert lines[20] == "and 11 more"
-    assert lines[21] == "Error: 31 bad lines left out: correct the file and run the same command again; nobody gets the mail twice"
+    assert (
+        lines[21] == "Error: 31 invalid lines skipped: correct the file and run the same command again; nobody gets a second copy"
+    )
     assert result.stdout.startswith("3 emails stored")
     assert [one.recipient for one in outbox()] == ["good@example.com", "susan@example.com", "zoe@example.com"]
     assert send_many(PEOPLE + "last@example.com;Last;5\n").stdout.startswith("1 email stored")
@@ -91,10 +93,14 @@ def test_bad_lines_are_told_and_the_exit_code_says_so(send_many: Any, outbox: An
     [
         ("name\nZoë\n", {}, "names no column email"),
         ("", {}, "the file is empty"),
-        (b"email\n\xff\n", {}, "not written in UTF-8"),
+        (b"email\n\xff\n", {}, "the file is not UTF-8"),
         (PEOPLE, {"template": "mail/gone"}, "the template mail/gone.txt is missing"),
         (PEOPLE, {"subject": "{{ name"}, "the subject is broken in line 1"),
-        (PEOPLE, {"subject": "{{ nome }}"}, "(line 2) cannot be made: the subject uses a variable that was not given: 'nome'"),
+        (
+            PEOPLE,
+            {"subject": "{{ nome }}"},
+            "(line 2) cannot be rendered: the subject uses a variable that was not given: 'nome'",
+        ),
         ("email\na@b.example\n", {"subject": "x"}, "the template mail/letter.txt uses a variable that was not given: 'name'"),
     ],
     ids=lambda value: str(value)[:30],
@@ -159,7 +165,7 @@ def test_it_goes_out_when_told(send_many: Any, app: Flask, outbox: Any, given: s
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--send-at", "tomorrow"], "say when, as 2026-12-24T08:00"),
+        (["--send-at", "tomorrow"], "write it as 2026-12-24T08:00"),
         (["--priority", "high"], "'high' is not one of"),
         (["--key", ""], "the key is ''"),
         (["--key", "x" * 201], "use 1 to 200 printable characters"),
@@ -197,7 +203,7 @@ def test_a_thread_is_not_started_and_it_says_who_delivers(make_app: Callable[...
     arguments = ["mail", "send-many", "mail/letter", "-", "-s", SUBJECT]
     result = app.test_cli_runner().invoke(args=arguments, input=PEOPLE)
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[-1] == "the web process delivers them; where none is running, flask mail deliver does"
+    assert result.stdout.splitlines()[-1] == "the web process delivers them; if none is running, run flask mail deliver"
     assert "web process" not in app.test_cli_runner().invoke(args=arguments, input=PEOPLE).stdout
 
 
@@ -216,15 +222,15 @@ def test_a_database_that_goes_away_is_one_sentence_and_says_how_far_it_came(
 
     insert = Sending._insert
 
-    def fail(self: Sending, wires: Any) -> None:
+    def fail(self: Sending, messages: Any) -> None:
         if self.tally.stored:
             raise sa.exc.OperationalError("INSERT", {}, Exception("disk is full"))
-        insert(self, wires)
+        insert(self, messages)
 
     monkeypatch.setattr(Sending, "_insert", fail)
     file = write_people(tmp_path / "many.csv", 450)
     result = app.test_cli_runner().invoke(args=["mail", "send-many", "mail/letter", str(file), "-s", "x"])
     assert result.exit_code == 1
     assert result.stderr == (
-        "200 emails stored; the same command goes on from there\nError: the database cannot be used: disk is full\n"
+        "200 emails stored; run the same command again to continue\nError: the database cannot be used: disk is full\n"
     )

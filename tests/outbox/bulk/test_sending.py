@@ -48,7 +48,7 @@ def make(quiet: Flask) -> Callable[..., Sending]:
 def run(one: Sending, lines: Iterable[Line]) -> tuple[int, int, int]:
     for _ in one.run(lines):
         pass
-    return one.tally.stored, one.tally.there, one.tally.bad
+    return one.tally.stored, one.tally.skipped, one.tally.invalid
 
 
 def rows() -> list[Email]:
@@ -104,11 +104,11 @@ def test_two_sendings_of_one_key_at_once_store_each_once(make: Callable[..., Sen
     one, other = make(), make()
     insert = one._insert
 
-    def late(wires: Any) -> None:
+    def late(messages: Any) -> None:
         # Both have looked, and found nobody.
         monkeypatch.setattr(one, "_insert", insert)
         run(other, people(2, 4))
-        insert(wires)
+        insert(messages)
 
     monkeypatch.setattr(one, "_insert", late)
     assert run(one, people(1, 2, 3)) == (2, 1, 0)
@@ -119,7 +119,7 @@ def test_two_sendings_of_one_key_at_once_store_each_once(make: Callable[..., Sen
 
 
 def test_an_error_that_is_nobodys_key_is_not_hidden(make: Callable[..., Sending], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "content_values", lambda wire: {"message_id": None})
+    monkeypatch.setattr(sending, "content_values", lambda message: {"message_id": None})
     with pytest.raises(sa.exc.IntegrityError):
         run(make(), people(1))
 
@@ -136,14 +136,14 @@ def test_a_chunk_of_large_messages_goes_in_several_transactions(
 ) -> None:
     one, sizes = make(), []
     insert = one._insert
-    monkeypatch.setattr(one, "_insert", lambda wires: (sizes.append(len(wires)), insert(wires)))
+    monkeypatch.setattr(one, "_insert", lambda messages: (sizes.append(len(messages)), insert(messages)))
     monkeypatch.setattr(sending, "CHUNK_BYTES", 3_000)
     assert run(one, people(*range(50))) == (50, 0, 0)
     assert sizes[:10] == [5] * 10
     assert len(rows()) == 50
 
 
-def test_bad_lines_are_told_and_left_out_and_the_rest_is_stored(make: Callable[..., Sending]) -> None:
+def test_invalid_lines_are_reported_and_skipped_and_the_rest_is_stored(make: Callable[..., Sending]) -> None:
     bad = [
         Line("line 7", {}, "it has 1 fields"),
         Line("line 8", {"email": "nobody", "name": "x", "number": "1"}),
@@ -155,12 +155,12 @@ def test_bad_lines_are_told_and_left_out_and_the_rest_is_stored(make: Callable[.
     assert one.tally.complaints[1].startswith("line 8: recipient 'nobody' is not an email address")
     assert one.tally.complaints[4].startswith("line 9: the header Subject holds a line break")
     run(one, [Line("line 10", {}, "bad")] * 100)
-    assert (one.tally.bad, len(one.tally.complaints)) == (105, 20)
+    assert (one.tally.invalid, len(one.tally.complaints)) == (105, 20)
 
 
 @pytest.mark.parametrize("subject", ["Hello {{ nam }}", "{{ number / 2 }}", r"{{ name }}{{ '\n' }}", "{% include 'gone' %}"])
 def test_where_the_first_mail_cannot_be_made_nothing_is_stored(make: Callable[..., Sending], subject: str) -> None:
-    with pytest.raises(InvalidMessage, match=r"nothing was stored, because the first mail \(line 1\) cannot be made: the "):
+    with pytest.raises(InvalidMessage, match=r"nothing was stored, because the first email \(line 1\) cannot be rendered: the "):
         run(make(subject), [Line("line 0", {}, "bad"), *people(1, 2)])
     assert rows() == []
 
@@ -175,7 +175,7 @@ def test_where_the_first_mail_cannot_be_made_nothing_is_stored(make: Callable[..
         ("Hello", "mail/gone", "the template mail/gone.txt is missing"),
     ],
 )
-def test_a_broken_draft_is_told_before_anything_is_read(
+def test_a_broken_merge_is_reported_before_anything_is_read(
     make: Callable[..., Sending], subject: str, template: str, words: str
 ) -> None:
     with pytest.raises(InvalidMessage, match=words):
@@ -195,6 +195,12 @@ def test_a_dry_run_makes_everything_and_stores_nothing(make: Callable[..., Sendi
     assert dry.first is not None
     assert dry.first.subject == "[Flasky] Hello Zoë 1 & co"
     assert len(rows()) == 1
+
+
+def test_a_dry_run_counts_whoever_is_in_two_chunks_once(make: Callable[..., Sending], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "CHUNK", 2)
+    dry = make(dry_run=True)
+    assert run(dry, people(1, 2, 1, 3, 2)) == run(make(), people(1, 2, 1, 3, 2)) == (3, 2, 0)
 
 
 def test_the_default_key_goes_by_template_and_subject() -> None:

@@ -89,8 +89,8 @@ def test_send_list_show(app_on_both: Flask, smtp: SmtpServer) -> None:
         ),
         (["send", "a@b.example", "mail/plain", "-s", "\udcff", "-c", "name=x"], ["the header Subject holds a character"]),
         (["send", "a@b.example", "mail/plain", "-s", "Hi", "-c", "name=\udcff"], ["body holds half a surrogate pair"]),
-        (["send", "a@b.example", "mail/plain", "-s", "Hi", "-c", "name"], ["give each variable as name=value"]),
-        (["send", "a@b.example", "mail/plain", "-s", "Hi", "-c", "=x"], ["give each variable as name=value"]),
+        (["send", "a@b.example", "mail/plain", "-s", "Hi", "-c", "name"], ["write each variable as name=value"]),
+        (["send", "a@b.example", "mail/plain", "-s", "Hi", "-c", "=x"], ["write each variable as name=value"]),
         (["send", "a@b.example", "mail/new_user", "-s", "Hi", "-c", "user=x"], ["mail/new_user.txt uses a variable"]),
         (["send", "a@b.example", "mail/plain"], ["Missing option '-s'"]),
         (["send", "a@b.example"], ["Missing argument 'TEMPLATE'"]),
@@ -112,7 +112,17 @@ def test_bad_input_is_one_clear_line_and_stores_nothing(runner: Any, outbox: Any
     assert outbox() == []
 
 
-EVERY = [SEND, ["mail", "list"], ["mail", "list", "--status", "sent"], ["mail", "show", "1"], ["mail", "deliver"]]
+EVERY = [
+    SEND,
+    ["mail", "list"],
+    ["mail", "list", "--status", "sent"],
+    ["mail", "show", "1"],
+    ["mail", "why", "a@b.example"],
+    ["mail", "health"],
+    ["mail", "deliver"],
+    ["mail", "cancel", "1"],
+    ["mail", "purge", "--older-than", "1d"],
+]
 
 
 @pytest.mark.parametrize("arguments", EVERY, ids=" ".join)
@@ -147,7 +157,7 @@ def test_deliver_sends_what_is_due(app: Flask, runner: Any, smtp: SmtpServer) ->
     queue(app)
     queue(app, send_at=datetime.now(UTC) + timedelta(hours=1))
     result = runner.invoke(args=["mail", "deliver"])
-    assert (result.exit_code, result.output) == (0, "1 emails settled, 1 waiting\n")
+    assert (result.exit_code, result.output) == (0, "1 email settled, 1 waiting\n")
     assert len(smtp.accepted) == 1
 
 

@@ -27,8 +27,8 @@ Put, Read = "Callable[..., Email]", "Callable[[], Any]"
 
 
 @pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch is over soon, so that a backlog of a test is left over."""
+def _short_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is short, so that a test's backlog takes several."""
     monkeypatch.setattr(delivery, "LONGEST_BATCH", 0.3)
 
 
@@ -68,7 +68,7 @@ def test_mail_connections_is_the_most(make_app: Callable[..., Flask], smtp: Smtp
     assert smtp.most_open == connections
 
 
-def test_a_few_emails_are_not_worth_more_connections(smtp: SmtpServer, put: Put, deliver: Read) -> None:
+def test_a_few_emails_open_no_further_connection(smtp: SmtpServer, put: Put, deliver: Read) -> None:
     smtp.on("DOT", slow(0.03), always=True)
     put_many(put, 9)
     assert deliver() == 9
@@ -83,7 +83,7 @@ def test_a_few_emails_are_not_worth_more_connections(smtp: SmtpServer, put: Put,
         ("MAIL", "432 4.3.2 Concurrent connections limit exceeded"),
     ],
 )
-def test_a_server_that_allows_fewer_connections_is_no_news_and_not_asked_again(
+def test_a_refused_further_connection_is_no_failure_and_is_not_tried_again(
     smtp: SmtpServer, put: Put, quiet: Flask, statuses: Read, stage: str, said: str
 ) -> None:
     first: list[Any] = []
@@ -97,16 +97,16 @@ def test_a_server_that_allows_fewer_connections_is_no_news_and_not_asked_again(
     smtp.on("DOT", slow(0.03), always=True)
     smtp.on(stage, turn_others_away, always=True)
     put_many(put, 60)
-    lanes = quiet.extensions["mail"].make_delivery()
-    assert lanes.run() == 60
+    couriers = quiet.extensions["mail"].make_delivery()
+    assert couriers.run() == 60
     connections = smtp.connections
     assert connections > 1
     assert statuses() == ["sent"] * 60
     assert db.session.scalar(sa.select(Health)) is None
     put_many(put, 40)
-    assert lanes.run() == 40
+    assert couriers.run() == 40
     assert smtp.connections == connections
-    lanes.close()
+    couriers.close()
 
 
 def test_an_urgent_email_overtakes_a_large_sending_to_a_slow_server(smtp: SmtpServer, put: Put, quiet: Flask) -> None:
@@ -122,18 +122,18 @@ def test_an_urgent_email_overtakes_a_large_sending_to_a_slow_server(smtp: SmtpSe
     assert deliverer.stop()
 
 
-def test_stopping_ends_every_lane_and_gives_everything_back(smtp: SmtpServer, put: Put, quiet: Flask, statuses: Read) -> None:
+def test_stopping_ends_every_courier_and_gives_everything_back(smtp: SmtpServer, put: Put, quiet: Flask, statuses: Read) -> None:
     smtp.on("DOT", slow(0.05), always=True)
     put_many(put, 150)
     deliverer = quiet.extensions["mail"].make_deliverer().start()
-    wait_until(lambda: smtp.connections == 4, 10, "four lanes")
+    wait_until(lambda: smtp.connections == 4, 10, "four couriers")
     assert deliverer.stop()
     wait_until(lambda: "sending" not in statuses(), 2, "everything given back")
     assert statuses().count("sent") == len(smtp.accepted) < 150
     assert max(Counter(one.recipient for one in smtp.accepted).values()) == 1
 
 
-def test_a_server_that_turns_against_all_lanes_is_noted_by_the_first(
+def test_a_server_that_refuses_all_couriers_is_noted_by_the_first(
     smtp: SmtpServer, put: Put, deliver: Read, statuses: Read
 ) -> None:
     smtp.on("DOT", slow(0.03), always=True)
@@ -145,17 +145,17 @@ def test_a_server_that_turns_against_all_lanes_is_noted_by_the_first(
     assert db.session.scalars(sa.select(Health)).one().ours
 
 
-def test_a_lane_that_stumbles_costs_no_email(
+def test_a_courier_that_fails_loses_no_email(
     smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = delivery.Delivery.run
 
-    def stumble(self: delivery.Delivery, seconds: float) -> int:
+    def fail(self: delivery.Delivery, seconds: float) -> int:
         if self._is_further:
             raise sa.exc.OperationalError("SELECT", {}, OSError("away"))
         return run(self, seconds)
 
-    monkeypatch.setattr(delivery.Delivery, "run", stumble)
+    monkeypatch.setattr(delivery.Delivery, "run", fail)
     caplog.set_level(logging.WARNING, "flasky")
     smtp.on("DOT", slow(0.03), always=True)
     put_many(put, 40)

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("quiet")
 Put, Read = "Callable[..., Email]", "Callable[[], Any]"
 
 
-def test_what_is_due_is_sent_and_the_whole_try_is_noted(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
+def test_a_due_email_is_sent_and_its_attempt_is_recorded(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
     email = put()
     assert deliver() == 1
     assert statuses() == ["sent"]
@@ -62,7 +62,7 @@ def test_a_full_batch_is_followed_by_the_next(smtp: SmtpServer, deliver: Read) -
     assert smtp.connections == 1
 
 
-def test_a_claim_reads_what_it_takes_and_sorts_no_backlog(put: Put) -> None:
+def test_a_claim_uses_the_index_and_sorts_no_backlog(put: Put) -> None:
     for number in range(60):
         put(f"{number}@example.com")
     with db.engine.begin() as connection:
@@ -81,7 +81,7 @@ def test_a_claim_reads_what_it_takes_and_sorts_no_backlog(put: Put) -> None:
     assert "temp b-tree" not in plan.lower()
 
 
-def test_a_temporary_refusal_is_tried_again_later_with_the_same_bytes(
+def test_a_temporary_refusal_is_retried_later_with_the_same_bytes(
     smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, outcomes: Read, due: Read
 ) -> None:
     email = put()
@@ -99,7 +99,7 @@ def test_a_temporary_refusal_is_tried_again_later_with_the_same_bytes(
     assert smtp.accepted[0].source == email.content.source
 
 
-def test_an_acceptance_that_nobody_heard_is_uncertain_and_its_copy_carries_the_same_id(
+def test_a_lost_acceptance_is_uncertain_and_the_copy_has_the_same_message_id(
     smtp: SmtpServer, put: Put, deliver: Read, outcomes: Read, due: Read
 ) -> None:
     put()
@@ -122,7 +122,9 @@ def test_a_refused_recipient_fails_and_keeps_the_reply(smtp: SmtpServer, put: Pu
     assert email.reply == "550 5.1.1 no such user"
 
 
-def test_a_life_that_is_over_ends_with_the_last_reply(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, due: Read) -> None:
+def test_an_email_past_its_life_fails_with_the_last_reply(
+    smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, due: Read
+) -> None:
     email = put()
     smtp.on("RCPT", reply("451 4.7.1 later"), always=True)
     deliver()
@@ -136,7 +138,7 @@ def test_a_life_that_is_over_ends_with_the_last_reply(smtp: SmtpServer, put: Put
     assert email.reply == "451 4.7.1 later"
 
 
-def test_an_email_scheduled_long_ago_has_its_life_before_it(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
+def test_the_life_of_a_scheduled_email_begins_when_it_is_due(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
     put(send_at=datetime.now(UTC))
     with db.engine.begin() as connection:
         connection.execute(sa.update(Email).values(created_at=datetime.now(UTC) - timedelta(days=30)))
@@ -145,7 +147,7 @@ def test_an_email_scheduled_long_ago_has_its_life_before_it(smtp: SmtpServer, pu
     assert statuses() == ["queued"]
 
 
-def test_what_has_expired_is_not_sent_any_more(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
+def test_an_expired_email_is_not_sent(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
     put(expires_at=datetime.now(UTC) - timedelta(seconds=1))
     put(expires_at=datetime.now(UTC) + timedelta(hours=1))
     deliver()
@@ -153,7 +155,7 @@ def test_what_has_expired_is_not_sent_any_more(smtp: SmtpServer, put: Put, deliv
     assert len(smtp.accepted) == 1
 
 
-def test_what_has_expired_is_not_announced_either(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
+def test_an_expired_email_is_not_announced(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
     put("1@example.com")
     put("2@example.com", expires_at=datetime.now(UTC) - timedelta(seconds=1))
     put("3@example.com")
@@ -163,7 +165,7 @@ def test_what_has_expired_is_not_announced_either(smtp: SmtpServer, put: Put, de
     assert not any("2@example.com" in line for line in smtp.commands)
 
 
-def test_a_server_that_is_away_costs_no_email_a_try(
+def test_a_server_that_is_down_costs_no_email_a_try(
     put: Put, deliver: Read, statuses: Read, outcomes: Read, smtp: SmtpServer
 ) -> None:
     for _ in range(3):
@@ -179,20 +181,20 @@ def test_a_server_that_is_away_costs_no_email_a_try(
     assert smtp.connections == connections  # it is left alone for a while
 
 
-def test_the_rest_between_tries_grows_and_a_success_ends_it(
+def test_the_pause_before_the_next_try_of_a_server_grows_until_a_success(
     put: Put, deliver: Read, statuses: Read, smtp: SmtpServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     put()
     smtp.on("CONNECT", drop, always=True)
-    rests = []
+    pauses = []
     for _ in range(3):
         deliver()
         row = db.session.execute(sa.select(Health.next_try_at)).scalar_one()
-        rests.append(row - datetime.now(UTC))
+        pauses.append(row - datetime.now(UTC))
         with db.engine.begin() as connection:
             connection.execute(sa.update(Health).values(next_try_at=datetime.now(UTC)))
         db.session.rollback()
-    assert rests[0] < rests[1] < rests[2]
+    assert pauses[0] < pauses[1] < pauses[2]
     smtp.normally()
     deliver()
     assert statuses() == ["sent"]
@@ -220,7 +222,7 @@ def test_a_421_in_the_middle_puts_the_batch_back(smtp: SmtpServer, put: Put, del
         ("DOT", "550 5.7.60 SMTP; Client does not have permissions to send as this sender"),
     ],
 )
-def test_a_refusal_that_speaks_of_us_fails_nothing(
+def test_a_refusal_of_us_fails_nothing(
     smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, due: Read, stage: str, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(4):
@@ -237,7 +239,7 @@ def test_a_refusal_that_speaks_of_us_fails_nothing(
     assert statuses() == ["sent"] * 4
 
 
-ODD = "554 5.7.1 message 7ab31c refused by policy for <{}>"
+UNCLEAR = "554 5.7.1 message 7ab31c refused by policy for <{}>"
 
 
 def refuse(*recipients: str) -> Any:
@@ -245,7 +247,7 @@ def refuse(*recipients: str) -> Any:
 
     def behave(session: Any, usual: str) -> None:
         last = session.recipients[-1]
-        session.say(ODD.format(last) if last.partition("@")[0] in recipients else usual)
+        session.say(UNCLEAR.format(last) if last.partition("@")[0] in recipients else usual)
 
     return behave
 
@@ -267,7 +269,7 @@ def test_the_same_refusal_for_five_recipients_stops_the_outbox_and_fails_nothing
     assert statuses() == ["sent"] * 7
 
 
-def test_an_acceptance_between_shows_that_the_refusals_were_meant(
+def test_an_acceptance_in_between_fails_the_refused_emails(
     smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, due: Read
 ) -> None:
     for number in range(8):
@@ -290,7 +292,7 @@ def test_one_recipient_refused_five_times_stops_nothing(smtp: SmtpServer, put: P
     assert statuses() == ["failed"] * 6 + ["sent"]
 
 
-def test_five_dead_addresses_are_five_dead_addresses(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
+def test_any_number_of_dead_addresses_fail_and_stop_nothing(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
     for number in range(6):
         put(f"{number}@example.com")
     smtp.on("RCPT", reply("550 5.1.1 no such user"), always=True)
@@ -298,7 +300,29 @@ def test_five_dead_addresses_are_five_dead_addresses(smtp: SmtpServer, put: Put,
     assert statuses() == ["failed"] * 6
 
 
-def test_a_row_of_refusals_goes_on_from_batch_to_batch(smtp: SmtpServer, put: Put, statuses: Read, quiet: Flask) -> None:
+@pytest.mark.parametrize(("extension", "recipient"), [("SIZE 2000", "{}@example.com"), ("HELP", "zoë{}@example.com")])
+def test_what_we_refuse_for_the_server_fails_at_once_and_stops_nothing(
+    smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, extension: str, recipient: str
+) -> None:
+    smtp.extensions[:] = ["PIPELINING", extension]
+    for number in range(6):
+        enqueue(Message("hi", [recipient.format(number)], "large " * 1000, sender="a@example.com"))
+    put("small@example.com")
+    assert deliver() == 7
+    assert statuses() == ["failed"] * 6 + ["sent"]
+    assert db.session.scalar(sa.select(Health)) is None
+
+
+def test_what_was_sent_before_the_server_stopped_is_counted(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
+    for number in range(5):
+        put(f"{number}@example.com")
+    smtp.on("DATA", *[slow(0)] * 3)
+    smtp.on("DATA", reply("421 4.3.2 going down"), always=True)
+    assert deliver() == 3
+    assert statuses() == ["sent"] * 3 + ["queued"] * 2
+
+
+def test_a_run_of_refusals_goes_on_from_batch_to_batch(smtp: SmtpServer, put: Put, statuses: Read, quiet: Flask) -> None:
     smtp.on("RCPT", refuse(*"01234"), always=True)
     delivery = quiet.extensions["mail"].make_delivery()
     for number in range(5):
@@ -310,9 +334,7 @@ def test_a_row_of_refusals_goes_on_from_batch_to_batch(smtp: SmtpServer, put: Pu
     assert "five recipients in a row" in db.session.scalars(sa.select(Health)).one().reason
 
 
-def test_a_row_of_refusals_fails_nothing_of_a_backlog_that_goes_out_one_by_one(
-    make_app: Callable[..., Flask], smtp: SmtpServer
-) -> None:
+def test_a_run_of_refusals_fails_nothing_when_each_batch_has_one_email(make_app: Callable[..., Flask], smtp: SmtpServer) -> None:
     app = make_app(mail_rate="1000 per second")
     app.extensions["mail"].bell.ring = lambda: None
     with app.app_context():
@@ -327,7 +349,7 @@ def test_a_row_of_refusals_fails_nothing_of_a_backlog_that_goes_out_one_by_one(
 @pytest.mark.parametrize(
     ("stage", "said"), [("MAIL", "550 5.7.1 sender rejected"), ("RCPT", "421 4.7.0 go away"), ("DOT", "421 4.7.0 go away")]
 )
-def test_an_email_that_the_server_always_stops_at_keeps_nobody_else_waiting(
+def test_an_email_that_always_stops_the_server_does_not_block_the_others(
     smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, stage: str, said: str
 ) -> None:
     def stop_at_zero(session: Any, usual: str) -> None:
@@ -345,7 +367,9 @@ def test_an_email_that_the_server_always_stops_at_keeps_nobody_else_waiting(
 
 
 @pytest.mark.parametrize("said", ["421 4.7.0 go away", "530 5.7.0 Authentication required"])
-def test_what_never_goes_through_has_an_end(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, said: str) -> None:
+def test_an_email_that_always_stops_the_server_fails_past_its_life(
+    smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, said: str
+) -> None:
     put()
     with db.engine.begin() as connection:
         connection.execute(sa.update(Email).values(due_since=datetime.now(UTC) - timedelta(days=3, seconds=1)))
@@ -354,7 +378,7 @@ def test_what_never_goes_through_has_an_end(smtp: SmtpServer, put: Put, deliver:
     assert statuses() == ["failed"]
 
 
-def test_a_server_that_answers_an_email_is_there_again(smtp: SmtpServer, put: Put, deliver: Read) -> None:
+def test_a_server_that_answers_an_email_is_available_again(smtp: SmtpServer, put: Put, deliver: Read) -> None:
     put()
     smtp.on("CONNECT", drop)
     deliver()
@@ -365,7 +389,7 @@ def test_a_server_that_answers_an_email_is_there_again(smtp: SmtpServer, put: Pu
     assert db.session.scalar(sa.select(Health)) is None
 
 
-def test_a_connection_that_takes_longer_than_a_lease_is_made_before_the_claim(
+def test_a_connection_that_takes_longer_than_a_lease_is_opened_before_the_claim(
     smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "LEASE", timedelta(seconds=0.5))
@@ -376,7 +400,7 @@ def test_a_connection_that_takes_longer_than_a_lease_is_made_before_the_claim(
     assert statuses() == ["sent"]
 
 
-def test_a_secret_body_is_erased_once_nobody_needs_it(smtp: SmtpServer, quiet: Flask, deliver: Read) -> None:
+def test_a_secret_body_is_erased_after_the_last_recipient(smtp: SmtpServer, quiet: Flask, deliver: Read) -> None:
     message = Message("reset", ["a@example.com", "b@example.com"], "the token", sender="a@example.com")
     first, _ = enqueue(message, secret=True)
     smtp.on("RCPT", reply("451 4.7.1 later"))
@@ -393,7 +417,9 @@ def test_a_secret_body_is_erased_once_nobody_needs_it(smtp: SmtpServer, quiet: F
 
 
 @pytest.mark.parametrize("said", ["550 5.1.1 no such user", None])
-def test_a_secret_body_is_erased_when_it_has_failed_or_expired(smtp: SmtpServer, put: Put, deliver: Read, said: str | None) -> None:
+def test_a_secret_body_is_erased_when_its_email_fails_or_expires(
+    smtp: SmtpServer, put: Put, deliver: Read, said: str | None
+) -> None:
     if said:
         smtp.on("RCPT", reply(said))
     email = put(secret=True, expires_at=None if said else datetime.now(UTC) - timedelta(seconds=1))
@@ -403,7 +429,7 @@ def test_a_secret_body_is_erased_when_it_has_failed_or_expired(smtp: SmtpServer,
     assert email.content.source is None
 
 
-def test_a_large_message_is_read_when_its_turn_comes(smtp: SmtpServer, deliver: Read) -> None:
+def test_a_large_message_is_sent_whole(smtp: SmtpServer, deliver: Read) -> None:
     message = Message("large", ["b@example.com"], "text", sender="a@example.com")
     message.attach("data.bin", "application/octet-stream", b"x" * 400_000)
     email = enqueue(message)[0]
@@ -420,7 +446,7 @@ def test_no_address_is_in_the_log(smtp: SmtpServer, put: Put, deliver: Read, cap
     assert "s…@example.com" in caplog.text
 
 
-def test_mail_suppress_send_sends_nothing_and_says_so(make_app: Callable[..., Flask], smtp: SmtpServer) -> None:
+def test_mail_suppress_send_sends_nothing_and_notes_it(make_app: Callable[..., Flask], smtp: SmtpServer) -> None:
     with make_app(mail_suppress_send=True).app_context():
         email = enqueue(Message("hi", ["b@example.com"], "text", sender="a@example.com"))[0]
         db.session.refresh(email)

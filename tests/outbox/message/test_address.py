@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import email_validator
 import pytest
 
 from flask_outbox.errors import InvalidMessage
@@ -68,8 +69,10 @@ def test_it_reads_an_address_with_and_without_a_name(value: Any, name: str, enve
         "a@b\0.example",
         "a@\ud800.example",
         f"{'a' * 250}@b.example",
-        "a@localhost",
-        "a@printer.local",
+        "a@.local",
+        "a@b..local",
+        "a@local.",
+        "localhost",
         f"a@{'b' * 64}.example",
         f"a@{'b.' * 200}example",
         "a" * 10_000_000,
@@ -92,6 +95,25 @@ def test_anything_else_is_refused_in_a_short_sentence_that_names_the_culprit(val
         parse(value, "reply_to")
     assert len(str(error.value)) < 400
     assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("value", "envelope"),
+    [
+        ("root@localhost", "root@localhost"),
+        ("scanner@Printer.LOCAL", "scanner@printer.local"),
+        ("a@b.test", "a@b.test"),
+        ("a@faß.test", "a@xn--fa-hia.test"),
+        ("a@b.invalid", "a@b.invalid"),
+        ("a@box", "a@box"),
+        ("a@local.example", "a@local.example"),
+        ("a@notlocal", "a@notlocal"),
+    ],
+)
+def test_whether_a_private_domain_takes_mail_is_for_the_server_to_say(value: str, envelope: str) -> None:
+    names = list(email_validator.SPECIAL_USE_DOMAIN_NAMES)
+    assert parse(value, "recipient").envelope == envelope
+    assert names == email_validator.SPECIAL_USE_DOMAIN_NAMES, "other users of email-validator are not to notice"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Logging in by XOAUTH2, with a token endpoint of the test's own."""
+"""Logging in by XOAUTH2, against a token endpoint in this process."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from urllib.parse import parse_qs
 import pytest
 
 from flask_outbox.errors import Unavailable
-from flask_outbox.smtp.conversation import Envelope
+from flask_outbox.smtp.envelope import Envelope
 from flask_outbox.smtp.oauth import OAuth
-from flask_outbox.smtp.transport import Server, Transport
+from flask_outbox.smtp.server import Server
+from flask_outbox.smtp.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,7 @@ MAIL = b"Subject: hi\r\n\r\ntext\r\n"
 
 
 class Endpoint:
-    """Gives one token after the other, and remembers what it was asked."""
+    """Issues one token after the other, and records the requests."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, list[str]]] = []
@@ -105,7 +106,7 @@ def test_a_token_is_fetched_once_and_kept(transport: Transport, endpoint: Endpoi
 
 
 @pytest.mark.parametrize("life", [60, "60"])
-def test_a_token_that_is_about_to_end_is_fetched_again_with_the_new_refresh_token(
+def test_an_expiring_token_is_replaced_with_the_new_refresh_token(
     transport: Transport, endpoint: Endpoint, smtp: SmtpServer, life: Any
 ) -> None:
     endpoint.life = life
@@ -116,7 +117,7 @@ def test_a_token_that_is_about_to_end_is_fetched_again_with_the_new_refresh_toke
     assert [form["refresh_token"] for form in endpoint.asked] == [["refresh-0"], ["refresh-1"]]
 
 
-def test_a_token_that_is_refused_is_fetched_again_and_the_same_connection_goes_on(
+def test_a_refused_token_is_replaced_and_the_same_connection_is_used(
     transport: Transport, endpoint: Endpoint, smtp: SmtpServer
 ) -> None:
     send(transport)
@@ -127,7 +128,7 @@ def test_a_token_that_is_refused_is_fetched_again_and_the_same_connection_goes_o
     assert (smtp.connections, len(smtp.accepted)) == (2, 2)
 
 
-def test_a_mailbox_that_takes_no_token_is_our_own_trouble(transport: Transport, smtp: SmtpServer) -> None:
+def test_a_mailbox_that_refuses_every_token_is_our_matter(transport: Transport, smtp: SmtpServer) -> None:
     smtp.stale |= {"token-1", "token-2"}  # type: ignore[attr-defined]
     with pytest.raises(Unavailable) as caught:
         send(transport)
@@ -158,7 +159,7 @@ def test_an_endpoint_that_is_down_or_refuses_is_unavailable(
     assert not any(line.startswith(("AUTH", "MAIL")) for line in smtp.commands)
 
 
-def test_nobody_at_the_endpoint_is_unavailable(smtp: SmtpServer) -> None:
+def test_a_closed_port_at_the_endpoint_is_unavailable(smtp: SmtpServer) -> None:
     smtp.password = ("unused", "unused")
     oauth = OAuth("me@example.com", "client", "", "refresh", "http://127.0.0.1:1/token", timeout=1)
     with pytest.raises(Unavailable, match="token endpoint"):

@@ -1,4 +1,4 @@
-"""The envelope that goes out behind a message: it saves a round trip, and must never cost or copy an email."""
+"""The envelope that goes out behind a message: it saves a round trip, and must never lose or copy an email."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flask_outbox.errors import Deferred, Refused, Unavailable
-from flask_outbox.smtp.conversation import Conversation, Envelope
+from flask_outbox.smtp.conversation import Conversation
+from flask_outbox.smtp.envelope import Envelope
+from flask_outbox.smtp.server import Server
 from flask_outbox.smtp.staging import Staging
-from flask_outbox.smtp.transport import Server, Transport
+from flask_outbox.smtp.transport import Transport
 from flask_outbox.store.outbox import LeaseLost
 from tests.e2e.postfix import Postfix, why_not
 from tests.servers import wait_until
@@ -71,9 +73,9 @@ def test_a_server_that_does_not_announce_pipelining_never_sees_it(
     assert all(one.count(b"\r\n") == 1 or one.endswith(b"\r\n.\r\n") for one in writes)
 
 
-# What the server does to the second envelope, which is on the wire already: what becomes of that email, how many copies there
-# are of it, and how many connections it took.
-FATES = [
+# What the server does to the second envelope, which is on the wire already: the error for that email, how many copies the
+# server accepts, and how many connections it takes.
+OUTCOMES = [
     ("MAIL", reply("451 4.3.0 later"), Deferred, 0, 1),
     ("MAIL", reply("530 5.7.0 log in"), Unavailable, 0, 1),
     ("MAIL", reply("421 4.7.0 enough"), None, 1, 2),
@@ -93,8 +95,8 @@ FATES = [
 ]
 
 
-@pytest.mark.parametrize(("stage", "behaviour", "outcome", "copies", "connections"), FATES)
-def test_each_fate_of_an_envelope_that_is_on_the_wire(
+@pytest.mark.parametrize(("stage", "behaviour", "outcome", "copies", "connections"), OUTCOMES)
+def test_each_misbehaviour_towards_an_announced_envelope_has_one_outcome(
     smtp: SmtpServer, transport: Transport, stage: str, behaviour: Any, outcome: Any, copies: int, connections: int
 ) -> None:
     # The usual for the first email, then the misbehaviour for the second.
@@ -122,7 +124,7 @@ def test_each_fate_of_an_envelope_that_is_on_the_wire(
         (accept_then_drop, Deferred),
     ],
 )
-def test_a_message_that_is_not_taken_takes_the_envelope_behind_it_down(
+def test_a_refused_message_closes_the_connection_of_the_envelope_behind_it(
     smtp: SmtpServer, transport: Transport, behaviour: Any, outcome: Any
 ) -> None:
     smtp.on("DOT", behaviour)
@@ -135,7 +137,7 @@ def test_a_message_that_is_not_taken_takes_the_envelope_behind_it_down(
     assert smtp.connections == 2
 
 
-def test_a_server_that_turns_to_commands_in_the_middle_of_a_message_takes_nothing(smtp: SmtpServer, transport: Transport) -> None:
+def test_a_server_that_reads_the_rest_of_a_message_as_commands_accepts_nothing(smtp: SmtpServer, transport: Transport) -> None:
     """Some give up on a message at once and read the rest of it as commands: their complaints are not the next one's answers."""
 
     def give_up(session: Session, usual: str) -> None:
@@ -150,7 +152,7 @@ def test_a_server_that_turns_to_commands_in_the_middle_of_a_message_takes_nothin
     assert arrived(smtp) == ["b"]
 
 
-def test_one_reply_too_many_does_not_shift_the_rest(smtp: SmtpServer, transport: Transport) -> None:
+def test_an_extra_reply_does_not_shift_the_following_ones(smtp: SmtpServer, transport: Transport) -> None:
     def accept_twice(session: Session, usual: str) -> None:
         session.say(usual)
         session._session.say("250 2.0.0 accepted")  # type: ignore[attr-defined]
@@ -164,14 +166,14 @@ def test_one_reply_too_many_does_not_shift_the_rest(smtp: SmtpServer, transport:
     assert arrived(smtp) == ["a", "c"]
 
 
-def test_another_email_than_the_announced_one_gets_a_new_connection(smtp: SmtpServer, transport: Transport) -> None:
+def test_an_email_other_than_the_announced_one_gets_a_new_connection(smtp: SmtpServer, transport: Transport) -> None:
     transport.transmit(A, B)
     transport.transmit(C)
     assert arrived(smtp) == ["a", "c"]
     assert smtp.connections == 2
 
 
-def test_leaving_with_an_envelope_announced_sends_no_empty_mail(smtp: SmtpServer, transport: Transport) -> None:
+def test_closing_with_an_envelope_announced_sends_no_empty_email(smtp: SmtpServer, transport: Transport) -> None:
     transport.transmit(A, B)
     transport.close()
     wait_until(lambda: smtp.abandoned)
@@ -182,7 +184,7 @@ def test_leaving_with_an_envelope_announced_sends_no_empty_mail(smtp: SmtpServer
 @pytest.mark.parametrize(
     "following", [Envelope("a@example.com", "b@example.com", b"x" * 2000), Envelope("a@example.com", "zoë@example.com", b"x\r\n")]
 )
-def test_what_the_server_cannot_take_is_not_announced(smtp: SmtpServer, transport: Transport, following: Envelope) -> None:
+def test_an_email_that_the_server_cannot_take_is_not_announced(smtp: SmtpServer, transport: Transport, following: Envelope) -> None:
     smtp.extensions[:] = ["PIPELINING", "SIZE 1000"]
     transport.transmit(A, following)
     with pytest.raises(Refused):
@@ -201,7 +203,7 @@ def test_the_last_email_of_a_connection_announces_none(smtp: SmtpServer) -> None
     assert (smtp.connections, smtp.commands.count("QUIT")) == (2, 2)
 
 
-def test_an_announced_email_is_redirected_as_any_other(smtp: SmtpServer) -> None:
+def test_an_announced_email_is_redirected_like_any_other(smtp: SmtpServer) -> None:
     transport = Transport(Server("127.0.0.1", smtp.port, timeout=TIMEOUT, staging=Staging(("a@example.com",), "c@example.com")))
     transport.transmit(A, B)
     transport.transmit(B)
@@ -210,7 +212,7 @@ def test_an_announced_email_is_redirected_as_any_other(smtp: SmtpServer) -> None
     assert smtp.connections == 1
 
 
-def test_a_lease_that_is_lost_between_keeps_the_announced_message_back(smtp: SmtpServer, transport: Transport) -> None:
+def test_a_lost_lease_keeps_the_announced_message_back(smtp: SmtpServer, transport: Transport) -> None:
     transport.transmit(A, B)
 
     def lost() -> None:
@@ -241,7 +243,7 @@ def test_replies_may_come_in_any_pieces(smtp: SmtpServer, transport: Transport, 
 
 
 @pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
-def test_a_real_postfix_takes_it_and_refuses_what_it_would_refuse_alone() -> None:
+def test_a_real_postfix_accepts_pipelined_emails_and_refuses_a_relay() -> None:
     gone, later = (Envelope("a@example.com", f"x@{domain}", A.source) for domain in ("elsewhere.example", "example.com"))
     emails: list[Envelope | None] = [A, B, gone, C, later, None]
     with Postfix() as postfix:

@@ -1,0 +1,71 @@
+"""The commands that change something: deliver, cancel, retry, purge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ..state import current_state
+from ..store.actions import cancel, purge, retry, retry_all
+from ..store.models import Status
+from ..store.overview import overview
+from .group import mail_cli
+from .parameters import LARGEST_ID, Age, email_id
+from .printing import count, exit_if_unhealthy
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+
+@mail_cli.command("deliver")
+def deliver_command() -> None:
+    """Send due email now, in the foreground.
+
+    Exits with code 1 if the server cannot be used. Run it from cron if no worker and no background thread delivers.
+    """
+    state = current_state()
+    # An operator who asks for it wants a try now, even if the next one is due in a minute.
+    state.forget_health()
+    settled = state.deliver()
+    found = overview(state.engine)
+    click.echo(f"{count(settled, 'email')} settled, {found.waiting} waiting")
+    exit_if_unhealthy(found.health)
+
+
+@mail_cli.command("cancel")
+@email_id
+def cancel_command(email_id: int) -> None:
+    """Cancel a waiting email."""
+    cancel(current_state().engine, email_id)
+    click.echo(f"email {email_id} cancelled")
+
+
+@mail_cli.command("retry")
+@click.argument("email_id", metavar="[ID]", type=click.IntRange(1, LARGEST_ID), required=False)
+@click.option("--failed", "status", flag_value=Status.FAILED.value, help="Retry every failed email.")
+@click.option("--held", "status", flag_value=Status.HELD.value, help="Retry every held email.")
+def retry_command(email_id: int | None, status: str | None) -> None:
+    """Queue a failed, expired, cancelled or held email again."""
+    if (email_id is None) == (status is None):
+        message = "give either an ID, --failed or --held"
+        raise click.UsageError(message)
+    state, number = current_state(), 1
+    if status is not None:
+        number = retry_all(state.engine, Status(status))
+    else:
+        retry(state.engine, email_id or 0)
+    click.echo(f"{count(number, 'email')} queued again")
+    if number:
+        state.ring()
+
+
+@mail_cli.command("purge")
+@click.option("--older-than", required=True, type=Age(), help="Minimum age since the email was finished: 30d, 12h.")
+def purge_command(older_than: timedelta) -> None:
+    """Delete finished emails.
+
+    It takes small transactions, so that it does not block delivery. After that, flask mail send-many no longer knows who has
+    got an email.
+    """
+    click.echo(f"{count(sum(purge(current_state().engine, older_than)), 'email')} deleted")

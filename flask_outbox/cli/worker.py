@@ -1,0 +1,28 @@
+"""``flask mail worker``: the process that delivers, woken by RQ."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from ..state import current_state
+from .group import mail_cli
+
+
+@mail_cli.command("worker")
+@click.option("--burst", is_flag=True, help="Deliver what is due now, then exit.")
+@click.option("--verbose", is_flag=True, help="Log every email.")
+def worker_command(*, burst: bool, verbose: bool) -> None:
+    """Deliver until stopped (MAIL_DELIVERY=rq).
+
+    The worker delivers at once when the app enqueues, and sweeps every few seconds by itself: for retries, for scheduled
+    email, for what a killed worker left behind, and for everything while Redis is away. Run as many as you like on PostgreSQL;
+    on SQLite one is fastest. SIGTERM finishes the email on the wire, gives the rest back and exits within four seconds.
+    """
+    state = current_state()
+    if not state.settings.redis_url:
+        message = "MAIL_REDIS_URL is not set: a worker waits in Redis for its bell. Set it, with MAIL_DELIVERY=rq"
+        raise click.ClickException(message)
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    state.make_worker().run(burst=burst)

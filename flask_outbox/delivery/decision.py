@@ -1,0 +1,114 @@
+"""The decision what becomes of an email: a pure function of what the server said and of the situation.
+
+The table in ``docs/delivery.md`` lists the decisions, and a test checks it against this module.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import Deferred, Held, Refused, Unavailable
+from ..smtp.replies import TOO_MANY_CONNECTIONS, is_unclear
+
+if TYPE_CHECKING:
+    from ..errors import TransmissionError
+    from ..smtp.envelope import Reply
+
+# So many different recipients refused in the same words, with no acceptance between: the server has turned against us.
+MOST_ALIKE = 5
+
+
+class Fate(Enum):
+    """What becomes of one email."""
+
+    SENT = auto()
+    FAILED = auto()
+    RETRY = auto()
+    """Back into the queue, and tried again after a backoff."""
+    HOLD = auto()
+    """Kept until an operator releases it."""
+    SUSPECT = auto()
+    """Undecided: what the server says to the next emails will tell whether it refuses this recipient, or us."""
+    POSTPONE = auto()
+    """Back into the queue behind the others, for two minutes."""
+    RELEASE = auto()
+    """Back into the queue as it was."""
+
+
+class Decision(NamedTuple):
+    """The *fate* of an email; whether the try *counts*, and whether this worker *stops* sending for now."""
+
+    fate: Fate
+    counts: bool = True
+    stops: bool = False
+
+
+class Situation(NamedTuple):
+    """What a decision takes into account beside the reply.
+
+    *is_cut*: this process has cut the line, because it is to end. *is_further*: it is a connection beside the first.
+
+    The others matter for a refusal that leaves open whose matter it is. *alike* is how many different recipients in a row were
+    refused in the same words, this one included. *is_contradicted*: since then the server has accepted another email, or
+    refused one in other words. *is_batch_over*: no other email of the batch is left to tell. *is_alone*: and none is due.
+    *tries* is how often the email was tried before.
+    """
+
+    is_cut: bool = False
+    is_further: bool = False
+    alike: int = 1
+    is_contradicted: bool = False
+    is_batch_over: bool = False
+    is_alone: bool = False
+    tries: int = 0
+
+
+SENT = Decision(Fate.SENT)
+FAILED = Decision(Fate.FAILED)
+RETRY = Decision(Fate.RETRY)
+HOLD = Decision(Fate.HOLD, counts=False)
+SUSPECT = Decision(Fate.SUSPECT, counts=False)
+SECOND_OPINION = Decision(Fate.POSTPONE)
+RELEASE = Decision(Fate.RELEASE, counts=False)
+POSTPONE_AND_STOP = Decision(Fate.POSTPONE, counts=False, stops=True)
+RELEASE_AND_STOP = Decision(Fate.RELEASE, counts=False, stops=True)
+
+
+def decide(said: Reply | TransmissionError, situation: Situation) -> Decision:
+    """Return what becomes of an email to which the server *said* this."""
+    if isinstance(said, Refused):
+        return _decide_refused(said, situation)
+    if isinstance(said, Deferred):
+        return _decide_deferred(said, situation)
+    if isinstance(said, Held):
+        return HOLD
+    if isinstance(said, Unavailable):
+        # It may be this email's fault after all: if it came first again, it would keep all others from going out.
+        may_be_to_blame = said.over_an_email and not (situation.is_cut or situation.is_further)
+        return POSTPONE_AND_STOP if may_be_to_blame else RELEASE_AND_STOP
+    return SENT
+
+
+def _decide_deferred(said: Deferred, situation: Situation) -> Decision:
+    if situation.is_further and said.code == TOO_MANY_CONNECTIONS:
+        return RELEASE_AND_STOP
+    # Our own cut says nothing about the email, unless the server may have it already.
+    return RELEASE if situation.is_cut and not said.uncertain else RETRY
+
+
+def _decide_refused(said: Refused, situation: Situation) -> Decision:
+    if situation.is_contradicted or not is_unclear(said):
+        return FAILED
+    if situation.is_batch_over:
+        return FAILED if situation.is_alone or situation.tries else SECOND_OPINION
+    return POSTPONE_AND_STOP if situation.alike >= MOST_ALIKE else SUSPECT
+
+
+def reason_to_stop(said: Reply | TransmissionError) -> Unavailable:
+    """Return why this worker stops, after a decision that says so."""
+    if isinstance(said, Unavailable):
+        return said
+    if isinstance(said, Refused):
+        return Unavailable(f"{said.reply} (the same to five recipients in a row)", said.code, ours=True)
+    return Unavailable(said.reply, said.code)

@@ -1,0 +1,36 @@
+"""What goes to the server for one email, and what comes back: Envelope and Reply."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..errors import enhanced_code
+
+
+class Envelope(NamedTuple):
+    """One message for one recipient, as it goes over the wire.
+
+    *sender* and *recipient* are bare addresses that ``message.address`` has parsed; nothing in this package parses them again.
+    *source* is the finished message, with CRLF line ends.
+    """
+
+    sender: str
+    recipient: str
+    source: bytes
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """Return whether an address has letters beyond ASCII; domains are ASCII here, so only a local part can have them."""
+        return not (self.sender.isascii() and self.recipient.isascii())
+
+
+class Reply(NamedTuple):
+    """One reply of the server: its code, and its text on one line, which may begin with an enhanced status code."""
+
+    code: int
+    reply: str
+
+    @property
+    def enhanced(self) -> str | None:
+        """Return the enhanced status code (RFC 3463) at the start of the text."""
+        return enhanced_code(self.reply)

@@ -1,0 +1,151 @@
+"""Write the ALTER statements for one table, and tell which type of a column can hold which values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Dialect
+    from sqlalchemy.types import TypeEngine
+
+# None of these types is a subclass of another.
+FAMILIES: tuple[tuple[type, ...], ...] = (
+    (sa.Boolean,),
+    (sa.Integer,),
+    (sa.Numeric, sa.Float),
+    (sa.DateTime,),
+    (sa.LargeBinary,),
+    (sa.String,),
+)
+# For a NOT NULL column that SQLite adds to an empty table: it insists on a default, though there is no row to fill.
+NEUTRAL = {
+    (sa.Boolean,): "0",
+    (sa.Integer,): "0",
+    (sa.Numeric, sa.Float): "0",
+    (sa.DateTime,): "'1970-01-01 00:00:00.000000'",
+    (sa.LargeBinary,): "''",
+    (sa.String,): "''",
+}
+
+
+def type_problem(expected: TypeEngine[Any], real: TypeEngine[Any], dialect: Dialect) -> tuple[str, bool]:
+    """Return what is wrong with a column's *real* type, and whether a wider type of the same family would mend it.
+
+    An empty string says that nothing is wrong. A type that SQLAlchemy does not know is the host's decision.
+    """
+    wanted = _plain(expected, dialect)
+    family = _family(real)
+    if family is None or dialect.name == "sqlite":
+        wrong, is_wider = family not in {None, _family(wanted)}, False
+    elif family != _family(wanted):
+        wrong, is_wider = True, False
+    elif isinstance(wanted, sa.DateTime):
+        wrong, is_wider = wanted.timezone != getattr(real, "timezone", False), False
+    else:
+        wrong = is_wider = _capacity(real) < _capacity(wanted)
+    if not wrong:
+        return "", False
+    return f"is {real.compile(dialect=dialect)}, expected {expected.compile(dialect=dialect)}", is_wider
+
+
+def _plain(type_: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:
+    """Return the type that the database sees, without the library's own conversion around it."""
+    implementation = type_.dialect_impl(dialect)
+    plain: TypeEngine[Any] = getattr(implementation, "impl_instance", implementation)
+    return plain
+
+
+def _family(type_: TypeEngine[Any]) -> tuple[type, ...] | None:
+    return next((family for family in FAMILIES if isinstance(type_, family)), None)
+
+
+def _capacity(type_: TypeEngine[Any]) -> float:
+    """Return a number to compare two types of one family by: bytes of an integer, characters of a string."""
+    match type_:
+        case sa.SmallInteger():
+            return 2
+        case sa.BigInteger():
+            return 8
+        case sa.Integer():
+            return 4
+        case sa.String(length=int(length)):
+            return length
+    return float("inf")
+
+
+class Writer:
+    """Writes SQL about *table* for *dialect*."""
+
+    def __init__(self, table: sa.Table, dialect: Dialect) -> None:
+        self._table, self._dialect = table, dialect
+        self._quote = dialect.identifier_preparer
+        self._alter = f"ALTER TABLE {self._quote.format_table(table)}"
+
+    def add_column(self, column: sa.Column[Any], *, is_empty: bool) -> str:
+        """Return the statement; an empty string if nobody knows what existing rows should hold, or SQLite forbids it."""
+        if column.primary_key:
+            return ""
+        add = f"{self._alter} ADD COLUMN {self._quote.format_column(column)} {column.type.compile(dialect=self._dialect)}"
+        if column.nullable:
+            return add
+        if isinstance(column.default, sa.ColumnDefault) and column.default.is_scalar:
+            default = sa.literal(column.default.arg, column.type)
+            return f"{add} DEFAULT {self._plain_sql(default)} NOT NULL"
+        if not is_empty:
+            return ""
+        if self._dialect.name == "sqlite":
+            return f"{add} DEFAULT {NEUTRAL[_family(_plain(column.type, self._dialect)) or (sa.String,)]} NOT NULL"
+        return f"{add} NOT NULL"
+
+    def set_type(self, column: sa.Column[Any]) -> str:
+        """Return the statement that gives *column* its expected type."""
+        return f"{self._alter_column(column)} TYPE {column.type.compile(dialect=self._dialect)}"
+
+    def set_null(self, column: sa.Column[Any]) -> str:
+        """Return the statement that makes *column* nullable or not, as expected."""
+        return f"{self._alter_column(column)} {'DROP' if column.nullable else 'SET'} NOT NULL"
+
+    def number_rows(self, column: sa.Column[Any]) -> list[str]:
+        """Return the statements that make the database number new rows, from the highest number on."""
+        sequence = sa.func.pg_get_serial_sequence(str(self._quote.format_table(self._table)), str(column.name))
+        following = sa.select(sa.func.coalesce(sa.func.max(column), 0) + 1).scalar_subquery()
+        proceed = sa.select(sa.func.setval(sequence, following, sa.literal_column("false")))
+        return [f"{self._alter_column(column)} ADD GENERATED BY DEFAULT AS IDENTITY", self._plain_sql(proceed)]
+
+    def add_primary_key(self) -> str:
+        """Return the statement that adds the expected primary key."""
+        return f"{self._alter} ADD PRIMARY KEY ({self._names(self._table.primary_key.columns)})"
+
+    def add_foreign_key(self, constraint: sa.ForeignKeyConstraint) -> str:
+        """Return the statement that adds the expected foreign key, under the name that the metadata gives it."""
+        name = self._quote.format_constraint(constraint) if constraint.name is not None else None
+        targets = ", ".join(self._quote.format_column(one.column) for one in constraint.elements)
+        target = f"{self._quote.format_table(constraint.referred_table)} ({targets})"
+        rule = f" ON DELETE {constraint.ondelete}" if constraint.ondelete else ""
+        add = f"ADD CONSTRAINT {name}" if name else "ADD"
+        return f"{self._alter} {add} FOREIGN KEY ({self._names(constraint.columns)}) REFERENCES {target}{rule}"
+
+    def drop_index(self, name: str | None, *, is_constraint: bool) -> str:
+        """Return the statement that drops the index or the unique constraint called *name*."""
+        if is_constraint:
+            return self.drop_constraint(name)
+        schema = f"{self._quote.quote_schema(self._table.schema)}." if self._table.schema else ""
+        return f"DROP INDEX {schema}{self._quote.quote(name or '')}"
+
+    def drop_constraint(self, name: str | None) -> str:
+        """Return the statement that drops the constraint called *name*."""
+        return f"{self._alter} DROP CONSTRAINT {self._quote.quote(name or '')}"
+
+    def _alter_column(self, column: sa.Column[Any]) -> str:
+        return f"{self._alter} ALTER COLUMN {self._quote.format_column(column)}"
+
+    def _names(self, columns: Iterable[sa.Column[Any]]) -> str:
+        return ", ".join(self._quote.format_column(column) for column in columns)
+
+    def _plain_sql(self, element: sa.ClauseElement) -> str:
+        """Return the SQL of *element* with its values written out, on one line."""
+        return " ".join(str(element.compile(dialect=self._dialect, compile_kwargs={"literal_binds": True})).split())

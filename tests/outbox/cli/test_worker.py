@@ -1,0 +1,38 @@
+"""``flask mail worker``: a real worker process, in an app that is not the site's worker.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.servers import Site, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flask import Flask
+
+    from tests.smtpserver import SmtpServer
+
+
+ENQUEUE = """
+from flask_outbox import Message, enqueue
+from wsgi import app
+with app.app_context():
+    enqueue(Message("Hi", ["a@b.example"], "text"))
+"""
+
+
+def test_it_delivers_when_the_bell_rings_and_stops_on_sigterm(site: Callable[..., Site], smtp: SmtpServer, redis_url: str) -> None:
+    host = site(MAIL_SERVER="127.0.0.1", MAIL_PORT=smtp.port, REDIS_URL=redis_url)
+    host.migrate()
+    worker = host.start("flask-worker", "flask", "mail", "worker")
+    wait_until(lambda: "worker started" in worker.output, 20, "the worker")
+    host.run("python", "-c", ENQUEUE)
+    assert smtp.wait_for(1)[0].recipient == "a@b.example"
+    assert worker.stop() == 0
+
+
+def test_without_redis_it_says_what_to_set(make_app: Callable[..., Flask]) -> None:
+    result: Any = make_app().test_cli_runner().invoke(args=["mail", "worker"])
+    assert result.exit_code == 1
+    assert "MAIL_REDIS_URL is not set" in result.output
