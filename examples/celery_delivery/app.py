@@ -2,8 +2,9 @@
 
 from celery import Celery, Task
 from flask import Flask
-from flask_outbox import Mail, send_email
 from flask_sqlalchemy import SQLAlchemy
+
+from flask_outbox import Mail, send_email
 
 app = Flask(__name__)
 app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///app.sqlite3"
@@ -14,7 +15,7 @@ app.config.from_prefixed_env()
 db = SQLAlchemy(app)
 
 
-class FlaskTask(Task):              # as Flask's documentation has it
+class FlaskTask(Task):  # as Flask's documentation has it
     def __call__(self, *args, **kwargs):
         with app.app_context():
             return self.run(*args, **kwargs)

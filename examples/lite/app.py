@@ -1,9 +1,10 @@
 """Flask-SQLAlchemy-Lite: it does not know your tables, so Mail is told their metadata."""
 
 from flask import Flask
-from flask_outbox import Mail, send_email
 from flask_sqlalchemy_lite import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from flask_outbox import Mail, send_email
 
 
 class Model(DeclarativeBase):

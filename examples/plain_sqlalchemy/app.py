@@ -3,9 +3,10 @@
 import os
 
 from flask import Flask
-from flask_outbox import Mail, send_email
 from sqlalchemy import create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, scoped_session, sessionmaker
+
+from flask_outbox import Mail, send_email
 
 engine = create_engine(os.environ.get("DATABASE_URL", "sqlite:///app.sqlite3"))
 Session = scoped_session(sessionmaker(engine))

@@ -1,8 +1,9 @@
 """RQ: a worker delivers, and Redis wakes it."""
 
 from flask import Flask
-from flask_outbox import Mail, send_email
 from flask_sqlalchemy import SQLAlchemy
+
+from flask_outbox import Mail, send_email
 
 app = Flask(__name__)
 app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///app.sqlite3"

@@ -24,7 +24,7 @@ def db(make_flask: Callable[..., Flask], sqlalchemy_url: str, tmp_path: Path) ->
     db = SQLAlchemy(app)
     key = {"id": db.Column(db.Integer, primary_key=True)}
     db.User = type("User", (db.Model,), dict(key))
-    db.Visit = type("Visit", (db.Model,), {"__bind_key__": "other", **{"id": db.Column(db.Integer, primary_key=True)}})
+    db.Visit = type("Visit", (db.Model,), {"__bind_key__": "other", "id": db.Column(db.Integer, primary_key=True)})
     Mail(app)
     with app.app_context():
         db.create_all()
@@ -74,7 +74,9 @@ def test_the_outbox_s_tables_are_in_the_default_database_alone(db: Any) -> None:
 def test_without_a_default_database_it_says_so_in_one_sentence(make_flask: Callable[..., Flask]) -> None:
     app = make_flask(SQLALCHEMY_BINDS={"other": "sqlite://"})
     SQLAlchemy(app)
-    with pytest.raises(ConfigurationError, match=r"the app has only others: configure a default one, or hand over the engine") as raised:
+    with pytest.raises(
+        ConfigurationError, match=r"the app has only others: configure a default one, or hand over the engine"
+    ) as raised:
         Mail(app)
     assert len(raised.value.problems) == 1
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tests.smtpserver import SmtpServer
 
 EXAMPLES = ROOT / "examples"
-Make = "Callable[..., HostProcess]"
 
 
 def add_susan(host: HostProcess) -> None:
@@ -34,7 +33,7 @@ def assert_susan_arrived(smtp: SmtpServer) -> None:
 
 
 @pytest.mark.parametrize("name", ["quickstart", "plain_sqlalchemy", "lite"])
-def test_with_a_thread_the_app_alone_delivers(host_process: Make, smtp: SmtpServer, name: str) -> None:
+def test_with_a_thread_the_app_alone_delivers(host_process: Callable[..., HostProcess], smtp: SmtpServer, name: str) -> None:
     host = host_process(EXAMPLES / name)
     web = host.serve()
     add_susan(host)
@@ -44,7 +43,7 @@ def test_with_a_thread_the_app_alone_delivers(host_process: Make, smtp: SmtpServ
     assert "Traceback" not in web.output
 
 
-def test_with_rq_the_worker_delivers(host_process: Make, smtp: SmtpServer, redis_url: str) -> None:
+def test_with_rq_the_worker_delivers(host_process: Callable[..., HostProcess], smtp: SmtpServer, redis_url: str) -> None:
     host = host_process(EXAMPLES / "rq", FLASK_MAIL_REDIS_URL=redis_url)
     host.serve()
     add_susan(host)
@@ -57,7 +56,7 @@ def test_with_rq_the_worker_delivers(host_process: Make, smtp: SmtpServer, redis
     assert "Traceback" not in worker.output
 
 
-def test_with_celery_its_worker_delivers(host_process: Make, smtp: SmtpServer, redis_url: str) -> None:
+def test_with_celery_its_worker_delivers(host_process: Callable[..., HostProcess], smtp: SmtpServer, redis_url: str) -> None:
     host = host_process(EXAMPLES / "celery_delivery", FLASK_CELERY__broker_url=redis_url)
     worker = host.start("worker", "celery", "-A", "app:celery", "worker", "--concurrency", "1", "--loglevel", "info")
     wait_until(lambda: "ready." in worker.output, 30, "the Celery worker")
@@ -68,7 +67,9 @@ def test_with_celery_its_worker_delivers(host_process: Make, smtp: SmtpServer, r
     assert "Traceback" not in worker.output + web.output
 
 
-def test_with_celery_a_broker_that_is_down_delays_the_email_alone(host_process: Make, smtp: SmtpServer) -> None:
+def test_with_celery_a_broker_that_is_down_delays_the_email_alone(
+    host_process: Callable[..., HostProcess], smtp: SmtpServer
+) -> None:
     host = host_process(EXAMPLES / "celery_delivery", FLASK_CELERY__broker_url="redis://127.0.0.1:1/0")
     web = host.serve()
     add_susan(host)
@@ -78,7 +79,7 @@ def test_with_celery_a_broker_that_is_down_delays_the_email_alone(host_process: 
     assert_susan_arrived(smtp)
 
 
-def test_with_cron_the_line_of_the_readme_delivers(host_process: Make, smtp: SmtpServer) -> None:
+def test_with_cron_the_line_of_the_readme_delivers(host_process: Callable[..., HostProcess], smtp: SmtpServer) -> None:
     line = re.search(r"^\* \* \* \* \*  cd /srv/app && \.venv/bin/(.+)$", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
     assert line is not None
     host = host_process(EXAMPLES / "quickstart", FLASK_MAIL_DELIVERY="manual")

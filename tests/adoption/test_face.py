@@ -8,7 +8,19 @@ from typing import Any
 import flask_mail
 import pytest
 
-FOREIGN = ["rq", "redis", "flasky", "limits", "flask_sqlalchemy", "alembic", "flask_migrate", "psycopg", "pytest", "aiosmtpd", "greenlet"]
+FOREIGN = [
+    "rq",
+    "redis",
+    "flasky",
+    "limits",
+    "flask_sqlalchemy",
+    "alembic",
+    "flask_migrate",
+    "psycopg",
+    "pytest",
+    "aiosmtpd",
+    "greenlet",
+]
 
 
 def test_an_import_loads_nothing_that_is_optional(run_python: Any) -> None:

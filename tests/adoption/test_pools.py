@@ -43,9 +43,7 @@ def test_the_twin_keeps_what_the_host_has_set_up(make_engine: Any, sqlalchemy_ur
     assert seen == ["connect", "connect"]
 
 
-def test_one_may_deliver_while_the_session_has_the_only_connection(
-    make_flask: Any, make_engine: Any, postgresql_url: str
-) -> None:
+def test_one_may_deliver_while_the_session_has_the_only_connection(make_flask: Any, make_engine: Any, postgresql_url: str) -> None:
     engine = make_engine(postgresql_url, pool_size=1, max_overflow=0, pool_timeout=1)
     session = scoped_session(sessionmaker(engine))
     metadata, app = sa.MetaData(), make_flask()

@@ -69,7 +69,9 @@ WORK: dict[str, Callable[[Any], object]] = {
     "an INSERT with a comment and WITH": lambda db: db.session.execute(
         sa.text("/* SELECT */ INSERT INTO \"user\" (name) WITH one AS (SELECT 'x') SELECT * FROM one")
     ),
-    "an INSERT with RETURNING": lambda db: db.session.execute(sa.text("INSERT INTO \"user\" (name) VALUES ('x') RETURNING id")).all(),
+    "an INSERT with RETURNING": lambda db: db.session.execute(
+        sa.text("INSERT INTO \"user\" (name) VALUES ('x') RETURNING id")
+    ).all(),
     "an explicit begin()": lambda db: db.session.begin(),
     "a savepoint": lambda db: db.session.begin_nested(),
 }
@@ -100,8 +102,8 @@ POSTGRESQL_READS = [
 ]
 POSTGRESQL_WORK = [
     "SELECT grow()",
-    "SELECT * FROM \"user\" FOR UPDATE",
-    "SELECT * FROM \"user\" FOR SHARE",
+    'SELECT * FROM "user" FOR UPDATE',
+    'SELECT * FROM "user" FOR SHARE',
     "WITH new AS (INSERT INTO \"user\" (name) VALUES ('x') RETURNING id) SELECT * FROM new",
     "SELECT nextval('user_id_seq'), pg_current_xact_id()",
     "DO $$ BEGIN PERFORM grow(); END $$",

@@ -85,7 +85,9 @@ def test_a_thread_on_a_connection_that_all_threads_share(make_flask: Callable[..
         assert problem.startswith("MAIL_DELIVERY is thread, and the database is one connection that all threads share: use")
 
 
-def test_flask_sqlalchemy_s_database_in_memory_is_refused_with_a_thread_and_works_in_tests(make_flask: Callable[..., Flask]) -> None:
+def test_flask_sqlalchemy_s_database_in_memory_is_refused_with_a_thread_and_works_in_tests(
+    make_flask: Callable[..., Flask],
+) -> None:
     app = make_flask(SQLALCHEMY_DATABASE_URI="sqlite://", MAIL_DELIVERY=None)
     db = SQLAlchemy(app)
     (problem,) = problems(app)

@@ -74,7 +74,9 @@ def test_an_email_is_recorded_and_gone_with_the_outer_transaction(
     assert in_outbox(engine) == []
 
 
-def test_a_second_email_is_committed_in_the_savepoint_too(flask_sqlalchemy_host: tuple[Flask, Any], recipe: Any, in_outbox: Any) -> None:
+def test_a_second_email_is_committed_in_the_savepoint_too(
+    flask_sqlalchemy_host: tuple[Flask, Any], recipe: Any, in_outbox: Any
+) -> None:
     app, db = flask_sqlalchemy_host
     app.extensions["mail"].bell = bell = CountingBell()
     engine = db.engine
@@ -121,7 +123,9 @@ def test_a_rollback_of_the_view_takes_its_email_and_leaves_what_the_test_prepare
         assert in_outbox(connection) == ["before@b.example"]
 
 
-def test_it_works_through_requests_of_the_test_client(flask_sqlalchemy_host: tuple[Flask, Any], recipe: Any, in_outbox: Any) -> None:
+def test_it_works_through_requests_of_the_test_client(
+    flask_sqlalchemy_host: tuple[Flask, Any], recipe: Any, in_outbox: Any
+) -> None:
     app, db = flask_sqlalchemy_host
 
     def view() -> str:

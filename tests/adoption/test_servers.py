@@ -92,7 +92,7 @@ def test_two_forked_workers_of_one_preloaded_app(host: HostProcess, smtp: SmtpSe
     assert "Traceback" not in web.output
 
 
-def test_green_workers(host: HostProcess, smtp: SmtpServer) -> None:
+def test_green_workers_deliver(host: HostProcess, smtp: SmtpServer) -> None:
     web = host.serve("gunicorn", "-k", "gevent", "-w", "1", "-b", f"127.0.0.1:{host.port}", "app:app")
     post_all(host, "/users")
     assert_all_arrived_once(host, smtp)
@@ -102,7 +102,7 @@ def test_green_workers(host: HostProcess, smtp: SmtpServer) -> None:
     assert "Traceback" not in web.output
 
 
-def test_async_views(host: HostProcess, smtp: SmtpServer) -> None:
+def test_async_views_send_too(host: HostProcess, smtp: SmtpServer) -> None:
     web = host.serve()
     post_all(host, "/slowly")
     assert_all_arrived_once(host, smtp)

@@ -134,12 +134,12 @@ def test_a_value_is_read_as_people_write_it(name: str, given: Any, meant: Any) -
     assert type(value) is type(meant)
 
 
+TRUE = [True, 1, "on", "True", "YES", "1", " on "]
+FALSE = [False, 0, "off", "False", "no", "0", " off "]
+
+
 @pytest.mark.parametrize("name", ["USE_TLS", "USE_SSL", "SUPPRESS_SEND", "DEBUG", "REDIS_TLS_VERIFY"])
-@pytest.mark.parametrize(
-    ("given", "meant"),
-    [(True, True), (1, True), ("on", True), ("True", True), ("YES", True), ("1", True), (" on ", True)]
-    + [(False, False), (0, False), ("off", False), ("False", False), ("no", False), ("0", False)],
-)
+@pytest.mark.parametrize(("given", "meant"), [*((one, True) for one in TRUE), *((one, False) for one in FALSE)])
 def test_true_and_false_are_read_as_people_write_them(name: str, given: Any, meant: bool) -> None:
     assert getattr(read(**{name: given}), name.lower()) is meant
 
