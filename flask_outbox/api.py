@@ -14,6 +14,7 @@ from .errors import InvalidMessage
 from .message.address import parse
 from .message.templates import render
 from .message.writer import write
+from .signals import announce
 from .state import current_state
 from .store.enqueue import envelope_values
 from .store.models import Email, Priority
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     import flask_mail
     from sqlalchemy.orm import Session
 
-    from .message.address import type_of_address
+    from .message.address import AddressLike
 
 
-def send_email(to: type_of_address, subject: str, template: str, /, **context: Any) -> Email:
+def send_email(to: AddressLike, subject: str, template: str, /, **context: Any) -> Email:
     """Render ``template.txt`` and ``template.html`` for one recipient and put the email into the outbox.
 
     It returns at once. With work in progress in the session, the email joins that transaction and goes out when it is
@@ -37,7 +38,7 @@ def send_email(to: type_of_address, subject: str, template: str, /, **context: A
     return enqueue(compose(to, subject, template, **context))[0]
 
 
-def compose(to: type_of_address, subject: str, template: str, /, **context: Any) -> Message:
+def compose(to: AddressLike, subject: str, template: str, /, **context: Any) -> Message:
     """Render ``template.txt`` and ``template.html`` with *context* into a message to *to*.
 
     Add to the message what you like (``attach``, ``cc``, ``reply_to``) before you hand it to ``enqueue``. Raises
@@ -48,9 +49,12 @@ def compose(to: type_of_address, subject: str, template: str, /, **context: Any)
         # A lazy string of Flask-Babel's is no str.
         subject = _text(subject)
     state = current_state()
+    given = context.copy()
     current_app.update_template_context(context)
     text, html = render(state.templates, template, context)
-    return Message(state.settings.subject_prefix + subject, [to], text, html)
+    message = Message(state.settings.subject_prefix + subject, [to], text, html)
+    vars(message).update(template=template, context=given)
+    return message
 
 
 def enqueue(  # noqa: PLR0913 - each is a decision of the caller's
@@ -75,7 +79,9 @@ def enqueue(  # noqa: PLR0913 - each is a decision of the caller's
     wire = write(message)
     fields = envelope_values(send_at=send_at, expires_at=expires_at, priority=priority, key=key)
     with state.database.session(session) as current:
-        return state.enqueuer.enqueue(current, message, wire, fields, secret=secret)
+        emails = state.enqueuer.enqueue(current, message, wire, fields, secret=secret)
+        announce(state.app, message, lambda: [email for email in emails if email.message_id == wire.message_id])
+        return emails
 
 
 def _text(subject: object) -> str:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from .message.address import type_of_address
-    from .message.writer import Wire
+    from .message.address import AddressLike
+    from .message.writer import WrittenMessage
 
 
 class Message(flask_mail.Message):
@@ -32,15 +32,15 @@ class Message(flask_mail.Message):
     def __init__(  # noqa: PLR0913, PLR0917 - Flask-Mail's arguments, in its order
         self,
         subject: Any = "",
-        recipients: list[type_of_address] | None = None,
+        recipients: list[AddressLike] | None = None,
         body: str | None = None,
         html: str | None = None,
         alts: dict[str, str] | Iterable[tuple[str, str]] | None = None,
-        sender: type_of_address | None = None,
-        cc: list[type_of_address] | None = None,
-        bcc: list[type_of_address] | None = None,
+        sender: AddressLike | None = None,
+        cc: list[AddressLike] | None = None,
+        bcc: list[AddressLike] | None = None,
         attachments: list[flask_mail.Attachment] | None = None,
-        reply_to: type_of_address | None = None,
+        reply_to: AddressLike | None = None,
         date: float | None = None,
         charset: str | None = None,
         extra_headers: dict[str, str] | None = None,
@@ -88,7 +88,7 @@ class Connection(flask_mail.Connection):
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self._transport.close()
 
-    def send(self, message: flask_mail.Message, envelope_from: type_of_address | None = None) -> None:
+    def send(self, message: flask_mail.Message, envelope_from: AddressLike | None = None) -> None:
         """Send *message* now, to each of its recipients in turn, from *envelope_from* or the message's sender.
 
         Raises InvalidMessage before anything is sent. Otherwise all recipients are tried, and the first error is raised, with
@@ -110,7 +110,7 @@ class Connection(flask_mail.Connection):
         """Send ``Message(*args, **kwargs)`` now."""
         self.send(Message(*args, **kwargs))
 
-    def _transmit(self, wire: Wire, sender: str) -> list[tuple[str, TransmissionError]]:
+    def _transmit(self, wire: WrittenMessage, sender: str) -> list[tuple[str, TransmissionError]]:
         """Send to each recipient, and return those who got nothing; once the server is unavailable, that is all the others."""
         failures: list[tuple[str, TransmissionError]] = []
         waiting = [] if self.mail.suppress else [address.envelope for address in wire.recipients]

@@ -23,8 +23,8 @@ from .smtp.server import Server
 from .smtp.staging import Staging
 from .smtp.transport import Transport
 from .store.enqueue import Enqueuer
-from .store.insertion import Insertion
 from .store.outbox import Outbox
+from .store.statements import InsertStatements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +73,8 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
         self.database = database
         self.smtp = make_server(settings)
         self.rate = _make_rate(settings)
+        if settings.debug:
+            logging.getLogger(f"{__package__}.smtp").setLevel(logging.DEBUG)
         self._connect = connect
         self.bell: Bell = self._make_bell(app) if bell is None or settings.delivery == "manual" else CallableBell(bell)
 
@@ -102,7 +104,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
     @cached_property
     def enqueuer(self) -> Enqueuer:
         """Return what stores messages in this app's database."""
-        return Enqueuer(Insertion(self.engine.dialect), self)
+        return Enqueuer(InsertStatements(self.engine.dialect), self)
 
     @cached_property
     def templates(self) -> Environment:
@@ -165,7 +167,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
     def forget_health(self) -> None:
         """Let the SMTP server be tried again at once, however long it was to be left alone."""
         outbox = Outbox(self.engine, worker_name())
-        outbox.end_rest()
+        outbox.health.end_pause()
         outbox.close()
 
     # How a transaction with emails has ended

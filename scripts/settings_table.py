@@ -9,7 +9,7 @@ from typing import Any
 
 from flasky.config import ROOT, Settings
 
-DOCS, EXAMPLE = ROOT / "README.md", ROOT / ".env.example"
+DOCS, EXAMPLE = ROOT / "docs" / "flasky.md", ROOT / ".env.example"
 HEAD = """\
 # Every variable that Flasky reads, with its default. Copy this file to .env, and take the # away where you want
 # something else. What the environment says goes before what .env says.

@@ -10,12 +10,12 @@ import pytest
 import sqlalchemy as sa
 import trustme
 
+from flask_outbox.testing import SmtpServer
 from flasky import create_app
 from flasky.config import Settings
 from flasky.extensions import db
 from flasky.mail import Email
 from tests.servers import PostgresServer, RedisServer, Site
-from tests.smtpserver import SmtpServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

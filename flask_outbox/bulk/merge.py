@@ -13,7 +13,7 @@ from ..message.templates import explained, halves, render
 from ..state import current_state
 
 if TYPE_CHECKING:
-    from ..message.address import type_of_address
+    from ..message.address import AddressLike
 
 
 class MailMerge:
@@ -33,7 +33,7 @@ class MailMerge:
             with explained(f"the template {name}"):
                 self._templates.get_template(name)
 
-    def compose(self, to: type_of_address, values: dict[str, Any]) -> Message:
+    def compose(self, to: AddressLike, values: dict[str, Any]) -> Message:
         """Render the pair with *values* into a message to *to*; raise InvalidMessage as the library's ``compose`` does."""
         parse(to, "recipient")
         context = dict(values)

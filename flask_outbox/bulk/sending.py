@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flask_mail import Message
     from sqlalchemy.engine import Engine
 
-    from ..message.writer import Wire
+    from ..message.writer import WrittenMessage
     from .merge import MailMerge
     from .recipients import Line
 
@@ -129,9 +129,9 @@ class Sending:
             message = f"nothing was stored, because the first email ({line.where}) cannot be rendered: {error}"
             raise InvalidMessage(message) from error
 
-    def _write(self, people: dict[str, Line]) -> Iterator[dict[str, Wire]]:
+    def _write(self, people: dict[str, Line]) -> Iterator[dict[str, WrittenMessage]]:
         """Yield the finished messages, as many at a time as one transaction should store; no lock is held meanwhile."""
-        messages: dict[str, Wire] = {}
+        messages: dict[str, WrittenMessage] = {}
         size = 0
         for recipient, line in people.items():
             try:
@@ -145,7 +145,7 @@ class Sending:
                 messages, size = {}, 0
         yield messages
 
-    def _store(self, messages: dict[str, Wire]) -> None:
+    def _store(self, messages: dict[str, WrittenMessage]) -> None:
         """Store *messages* in one transaction, except those that another process stores at the same moment."""
         while messages:
             try:
@@ -162,7 +162,7 @@ class Sending:
                 self.tally.stored += len(messages)
                 return
 
-    def _insert(self, messages: dict[str, Wire]) -> None:
+    def _insert(self, messages: dict[str, WrittenMessage]) -> None:
         envelope = self._envelope()
         # Always in the same order, so that two sendings at once cannot deadlock.
         ordered = sorted(messages.items())

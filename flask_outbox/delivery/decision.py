@@ -9,11 +9,11 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import Deferred, Held, Refused, Unavailable
+from ..smtp.envelope import Reply
 from ..smtp.replies import TOO_MANY_CONNECTIONS, is_unclear
 
 if TYPE_CHECKING:
     from ..errors import TransmissionError
-    from ..smtp.envelope import Reply
 
 # So many different recipients refused in the same words, with no acceptance between: the server has turned against us.
 MOST_ALIKE = 5
@@ -64,6 +64,8 @@ class Situation(NamedTuple):
     tries: int = 0
 
 
+USUAL = Situation()
+
 SENT = Decision(Fate.SENT)
 FAILED = Decision(Fate.FAILED)
 RETRY = Decision(Fate.RETRY)
@@ -75,19 +77,19 @@ POSTPONE_AND_STOP = Decision(Fate.POSTPONE, counts=False, stops=True)
 RELEASE_AND_STOP = Decision(Fate.RELEASE, counts=False, stops=True)
 
 
-def decide(said: Reply | TransmissionError, situation: Situation) -> Decision:
+def decide(said: Reply | TransmissionError, situation: Situation = USUAL) -> Decision:
     """Return what becomes of an email to which the server *said* this."""
+    if isinstance(said, Reply):
+        return SENT
     if isinstance(said, Refused):
         return _decide_refused(said, situation)
     if isinstance(said, Deferred):
         return _decide_deferred(said, situation)
     if isinstance(said, Held):
         return HOLD
-    if isinstance(said, Unavailable):
-        # It may be this email's fault after all: if it came first again, it would keep all others from going out.
-        may_be_to_blame = said.over_an_email and not (situation.is_cut or situation.is_further)
-        return POSTPONE_AND_STOP if may_be_to_blame else RELEASE_AND_STOP
-    return SENT
+    # It may be this email's fault after all: if it came first again, it would keep all others from going out.
+    may_be_to_blame = isinstance(said, Unavailable) and said.over_an_email and not (situation.is_cut or situation.is_further)
+    return POSTPONE_AND_STOP if may_be_to_blame else RELEASE_AND_STOP
 
 
 def _decide_deferred(said: Deferred, situation: Situation) -> Decision:

@@ -13,14 +13,16 @@ import sqlalchemy as sa
 
 from ..errors import Refused, TransmissionError, Unavailable
 from ..smtp.envelope import Envelope, Reply
-from ..store.outbox import BATCH, LeaseLost
+from ..store.lease import LeaseLost
+from ..store.outbox import BATCH
 from .settler import Settler, attempt_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..smtp.transport import Transport
-    from ..store.outbox import Batch, Claimed, Outbox
+    from ..store.lease import Batch, Claimed
+    from ..store.outbox import Outbox
     from .rate import Rate
 
 log = logging.getLogger(__name__)
@@ -114,7 +116,7 @@ class Delivery:
         if give_back:
             self._outbox.close()
         else:
-            self._outbox.rest()
+            self._outbox.flush()
         if self._transport is not None:
             self._transport.close_if_idle()
 
@@ -144,7 +146,7 @@ class Delivery:
             log.warning("mail: %d emails of a worker that stopped in the middle go out again", recovered)
 
     def _may_claim(self, end: float) -> bool:
-        return not self._outbox.is_resting() and self._is_connected() and self._is_allowed(end)
+        return not self._outbox.health.is_paused() and self._is_connected() and self._is_allowed(end)
 
     def _is_over(self, end: float) -> bool:
         return self._stopped.is_set() or time.monotonic() >= end
@@ -219,7 +221,7 @@ class Delivery:
         self._settler.settle(batch, email, reply, attempt)
 
     def _transmit(self, batch: Batch, email: Claimed, following: Claimed | None) -> Reply:
-        stored = self._outbox.letter(batch, email)
+        stored = self._outbox.load_message(batch, email)
         if stored.source is None:
             raise Refused("the message has been erased, so it cannot be sent")
         if self._transport is None:
@@ -231,5 +233,5 @@ class Delivery:
         """Return the envelope of the *email* that follows, if it can be announced: a large one is read when its turn comes."""
         if email is None or (email.expires_at is not None and email.expires_at <= batch.now()):
             return None
-        stored = batch.letters.get(email.content_id)
+        stored = batch.messages.get(email.content_id)
         return Envelope(stored.sender, email.recipient, stored.source) if stored and stored.source is not None else None

@@ -12,7 +12,8 @@ from ..smtp.replies import wording
 
 if TYPE_CHECKING:
     from ..errors import Refused
-    from ..store.outbox import Claimed, Try
+    from ..store.lease import Claimed
+    from ..store.outbox import Try
 
 
 class Suspect(NamedTuple):

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ..errors import TransmissionError
-    from ..store.outbox import Batch, Claimed, Outbox
+    from ..store.lease import Batch, Claimed
+    from ..store.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
+CONTRADICTED = Situation(is_contradicted=True)
 ADDRESS = re.compile(r"([^\s<>@])[^\s<>@]*(@[^\s<>:;,]+)")
 
 
@@ -42,7 +44,8 @@ class Settler:
 
     def settle(self, batch: Batch, email: Claimed, said: Reply | TransmissionError, attempt: Try) -> None:
         """Decide what becomes of *email* and write it to the outbox; raise Unavailable where nothing more can be sent."""
-        decision = decide(said, self._situation(email, said))
+        # An acceptance is final in every situation, and the usual case.
+        decision = decide(said) if isinstance(said, Reply) else decide(said, self._situation(email, said))
         if decision.fate is Fate.SENT:
             self._settle_sent(batch, email, attempt)
         elif decision.fate is Fate.RETRY:
@@ -59,7 +62,7 @@ class Settler:
         if decision.stops:
             raise reason_to_stop(said)
 
-    def _situation(self, email: Claimed, said: Reply | TransmissionError) -> Situation:
+    def _situation(self, email: Claimed, said: TransmissionError) -> Situation:
         alike = self._refusals.count_with(email, said) if isinstance(said, Refused) else 1
         return Situation(is_cut=self.is_cut, is_further=self._is_further, alike=alike)
 
@@ -69,7 +72,9 @@ class Settler:
         self.is_accepted = False
         self._note_answered(attempt)
         # The server takes mail from us, so it meant the recipients that it refused before.
-        self._settle_suspects(batch, self._refusals.end(), Situation(is_contradicted=True))
+        suspects = self._refusals.end()
+        if suspects:
+            self._settle_suspects(batch, suspects, CONTRADICTED)
 
     def _settle_refused(self, batch: Batch, refused: Suspect, decision: Decision) -> None:
         if decision.fate is Fate.FAILED:
@@ -77,7 +82,7 @@ class Settler:
             self._note_answered(refused.attempt)
             return
         if not self._refusals.is_like(refused.error):
-            self._settle_suspects(batch, self._refusals.end(), Situation(is_contradicted=True))
+            self._settle_suspects(batch, self._refusals.end(), CONTRADICTED)
         self._refusals.add(refused)
         if decision.fate is Fate.POSTPONE:
             for suspect in self._refusals.take_suspects():
@@ -118,13 +123,13 @@ class Settler:
             self.is_turned_away = True
             log.info("mail: a further connection was turned away, so fewer are used for a while: %s", redact(error))
             return
-        pause = self._outbox.note_unavailable(error)
+        pause = self._outbox.health.note_unavailable(error)
         what = "our own configuration is refused" if error.ours else "the server cannot be used"
         log.error("mail: no email can be sent, %s; next try in %d s: %s", what, pause.total_seconds(), redact(error))
 
     def _note_answered(self, attempt: Try) -> None:
         """Note that the server works, if it has answered an email."""
-        if attempt.code is not None and self._outbox.note_available():
+        if attempt.code is not None and self._outbox.health.note_available():
             log.warning("mail: the SMTP server works again")
 
 

@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from flask import Flask, Response
     from sqlalchemy.orm import Session
 
-    from ..message.address import type_of_address
+    from ..message.address import AddressLike
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ class OutboxMailUtil(MailUtil):
         return normalized
 
 
-def _sender(value: Any) -> type_of_address | None:
+def _sender(value: Any) -> AddressLike | None:
     """Return the sender as strings; None stands for MAIL_DEFAULT_SENDER."""
     if not value:
         return None

@@ -1,4 +1,4 @@
-"""One address: taken apart, checked, and ready for a header and for the envelope."""
+"""Parse one email address, and write it into a header or an envelope."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, valida
 from ..errors import InvalidMessage
 from .header import encoded_words, reject_controls
 
-# RFC 5322, 3.2.3: what may stand in a display name without quotes.
+# RFC 5322, 3.2.3: the characters of a display name that needs no quotes.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
-# A longer name is written as encoded words, which can be folded anywhere.
+# A longer name is written as encoded words, which can be folded between any two characters.
 LONGEST_PLAIN_NAME = 60
-# With more than this the address stands on a line of its own.
+# If name and address together are longer, the address goes on a line of its own.
 LONGEST_MAILBOX = 62
 
 # RFC 6761 reserves them, but a server of one's own may well deliver to root@localhost or scanner@printer.local.
@@ -23,15 +23,16 @@ PRIVATE_DOMAIN = re.compile(rf"[@.](?:{'|'.join(map(re.escape, SPECIAL_USE_DOMAI
 # Behind a private domain this makes a name that email-validator judges by its syntax alone.
 PUBLIC_SUFFIX = ".example"
 
-# RFC 5321, 4.5.3.1: 64 for the local part, the @, 255 for the domain; blanks around it are forgiven.
+# RFC 5321, 4.5.3.1: 64 for the local part, the @, 255 for the domain; and some room for spaces around it.
 LONGEST_ADDRESS = 400
 
-type_of_address = str | tuple[str, str]
+# What a caller may pass: "a@b.example", "Name <a@b.example>" or ("Name", "a@b.example").
+AddressLike = str | tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A mailbox: a display name (may be empty), a local part, and a domain in its ASCII form."""
+    """A valid address: a display name (may be empty), a local part, and a domain in its ASCII form."""
 
     name: str
     local: str
@@ -39,19 +40,19 @@ class Address:
 
     @property
     def envelope(self) -> str:
-        """Return what MAIL FROM and RCPT TO want, without angle brackets."""
+        """Return the address for MAIL FROM and RCPT TO, without angle brackets."""
         return f"{self.local}@{self.domain}"
 
     def header(self, header_name: str) -> str:
-        """Return the address as it stands in a header; a long or foreign name is folded."""
+        """Return the address for the header *header_name*, folded if it is long."""
         if not self.name:
             return self.envelope
         name = self._phrase(len(header_name) + 2)
-        blank = " " if len(name) + len(self.envelope) <= LONGEST_MAILBOX else "\r\n "
-        return f"{name}{blank}<{self.envelope}>"
+        space = " " if len(name) + len(self.envelope) <= LONGEST_MAILBOX else "\r\n "
+        return f"{name}{space}<{self.envelope}>"
 
     def _phrase(self, used: int) -> str:
-        """Return the display name as words, quoted, or encoded; *used* characters are on its line already."""
+        """Return the display name: plain, quoted or encoded; its line already has *used* characters."""
         name = self.name
         if not name.isascii() or "=?" in name or len(name) > LONGEST_PLAIN_NAME:
             return encoded_words(name, used=used)
@@ -61,11 +62,13 @@ class Address:
         return f'"{quoted}"'
 
 
-def parse(value: type_of_address, field: str) -> Address:
-    """Read ``"a@b.example"``, ``"Name <a@b.example>"`` or ``("Name", "a@b.example")``.
+def parse(value: AddressLike | Address, field: str) -> Address:
+    """Parse ``"a@b.example"``, ``"Name <a@b.example>"`` or ``("Name", "a@b.example")``; an Address is returned unchanged.
 
-    *field* names the culprit in the message of the InvalidMessage that is raised for anything else.
+    Raises InvalidMessage for anything else, with the name of the *field* in its text.
     """
+    if isinstance(value, Address):
+        return value
     if isinstance(value, str):
         reject_controls(value, field)
         name, spec = _split(value, field)
@@ -96,7 +99,10 @@ def _split(value: str, field: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=4096)
 def _check(spec: str, field: str) -> tuple[str, str]:
-    """Let email-validator decide what an address is; whether a domain takes mail is for the server to say."""
+    """Return the local part and the domain of *spec*, if email-validator accepts its syntax.
+
+    DNS is not asked: whether a domain takes mail is for the server to say. The cache is for senders, which rarely differ.
+    """
     if len(spec) > LONGEST_ADDRESS:
         message = f"{field} {spec!r:.100} is not an email address: it has {len(spec)} characters"
         raise InvalidMessage(message)

@@ -1,6 +1,6 @@
-"""The parts of a message: text, files and what holds them together, 7-bit clean and with CRLF everywhere.
+"""Write the body of a message: text, HTML, attachments and the multiparts around them, by RFC 2045, 2046 and 2231.
 
-By RFC 2045, 2046 and 2231. A field that could let something else in is refused, with its name.
+Everything is 7-bit clean and ends its lines with CRLF. InvalidMessage names each field with a value that cannot be sent.
 """
 
 from __future__ import annotations
@@ -19,56 +19,59 @@ from .header import field, reject_controls
 if TYPE_CHECKING:
     from flask_mail import Attachment, Message
 
-# RFC 5322, 2.1.1 allows 998; some servers count the CRLF, or add to a line.
+# RFC 5322, 2.1.1 allows 998 characters; but some servers count the CRLF, or make a line longer.
 LONGEST_LINE = 990
-# Where more than one byte in six is not ASCII, quoted-printable grows larger than base64.
-BASE64_FROM = 6
+# If more than one byte in six is not ASCII, base64 is shorter than quoted-printable.
+BASE64_RATIO = 6
 LINE_BREAK = re.compile(r"\r\n|\r|\n")
 LINE_BREAK_BYTES = re.compile(rb"\r\n|\r|\n")
-# A parameter that is longer begins on a line of its own.
+# A longer content type is folded before each parameter, and a longer filename is split into pieces.
 SHORT = 60
 FOLD = "\r\n "
-# RFC 2045, 5.1, and RFC 6838, 4.2: no value needs more than a token, or one in quotes without escapes.
+# Ruby's mail puts the tenth piece of a filename behind the first, so there are at most nine, if necessary on longer lines.
+MOST_PIECES = 9
+LONGEST_PIECE = 900
+# RFC 2045, 5.1, and RFC 6838, 4.2: each value is a token, or quoted text without escapes; no registered type needs more.
 CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+( *; *[\w.-]+=(\"[ !#-\[\]-~]*\"|[\w!#$%&'*+.^`{|}~-]+))*", re.ASCII)
 PARAMETER = re.compile(r" *; *([\w.-]+)=(\"[^\"]*\"|[^ ;]+)", re.ASCII)
 LONGEST_CONTENT_TYPE = 250
-# What every reader takes from quotes as it stands; several end a name at a semicolon.
+# Filenames that every reader understands in quotes. A semicolon is not among the characters: some readers cut the name there.
 PLAIN_FILENAME = re.compile(r"[\w!#$&'()*+,.@\[\]^`{}~-](?: ?[\w!#$&'()*+,.@\[\]^`{}~-])*", re.ASCII)
-# RFC 2392, 2, as it is used: <logo> does, without the @ that it asks for.
+# RFC 2392, 2 asks for an @ inside, but every reader accepts <logo> too.
 CONTENT_ID = re.compile(r"<[!-;=?-~]+>")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One MIME part: its header lines and its body, both ending in CRLF."""
+class BodyPart:
+    """A body part, as RFC 2045 calls it: its header lines and its content, both with CRLF at the end."""
 
     head: str
-    body: bytes
+    content: bytes
 
     def __bytes__(self) -> bytes:
-        return self.head.encode() + b"\r\n" + self.body
+        return self.head.encode() + b"\r\n" + self.content
 
 
-def write_body(message: Message) -> Part:
-    """Return everything below the message's own headers; raise InvalidMessage for what no reader could be given."""
+def write_body(message: Message) -> BodyPart:
+    """Write the texts and attachments of *message*; raise InvalidMessage for a value that cannot be sent."""
     html = message.html
-    inline = [one for one in message.attachments if html is not None and _content_id(one)]
-    # An empty text beside HTML would be all that a reader of plain text ever sees.
-    readings = [] if message.body is None or (message.body == "" and message.alts) else [_text(message.body, "plain", "body")]
-    for subtype, text in message.alts.items():
-        part = _text(text, subtype, f"{subtype!r:.100}")
+    inline = [attachment for attachment in message.attachments if html is not None and _has_content_id(attachment)]
+    # Leave out an empty plain text beside HTML: a reader that prefers plain text would show an empty mail.
+    alternatives = [] if message.body is None or (message.body == "" and message.alts) else [_text(message.body, "plain", "body")]
+    for subtype, content in message.alts.items():
+        part = _text(content, subtype, f"{subtype!r:.100}")
         if subtype == "html" and inline:
             part = _multipart("related", [part, *map(_attachment, inline)], 'type="text/html"')
-        readings.append(part)
-    if not readings:
-        readings = [_text("", "plain", "body")]
-    reading = readings[0] if len(readings) == 1 else _multipart("alternative", readings)
-    files = [_attachment(one) for one in message.attachments if one not in inline]
-    return _multipart("mixed", [reading, *files]) if files else reading
+        alternatives.append(part)
+    if not alternatives:
+        alternatives = [_text("", "plain", "body")]
+    text = alternatives[0] if len(alternatives) == 1 else _multipart("alternative", alternatives)
+    files = [_attachment(attachment) for attachment in message.attachments if attachment not in inline]
+    return _multipart("mixed", [text, *files]) if files else text
 
 
-def string(value: object, what: str) -> str:
-    """Return *value* as text; it may be a number, or a string that is translated late, but no bytes and no None."""
+def as_text(value: object, what: str) -> str:
+    """Return *value* as a string: it may be a number or a lazy string, but not bytes or None. *what* names it in the error."""
     if value is None or isinstance(value, bytes | bytearray | memoryview):
         message = f"{what} is {type(value).__name__}, not a string"
         raise InvalidMessage(message)
@@ -83,10 +86,10 @@ def _utf8(text: str, what: str) -> bytes:
         raise InvalidMessage(message) from error
 
 
-def headers(given: Any, what: str) -> dict[str, str]:
-    """Return header fields as a dict, from one or from pairs, as Flask-Mail takes them; no name may come twice."""
+def as_headers(given: Any, what: str) -> dict[str, str]:
+    """Return header fields as a dict of strings; like Flask-Mail, take a dict or pairs. No name may occur twice."""
     try:
-        pairs = [(string(name, f"a name in {what}"), value) for name, value in dict(given or {}).items()]
+        pairs = [(as_text(name, f"a name in {what}"), value) for name, value in dict(given or {}).items()]
     except (TypeError, ValueError) as error:
         message = f"{what} is {given!r:.100}: give a dict of names and values"
         raise InvalidMessage(message) from error
@@ -95,18 +98,18 @@ def headers(given: Any, what: str) -> dict[str, str]:
     if twice is not None:
         message = f"{what} holds {twice!r:.100} twice"
         raise InvalidMessage(message)
-    return {name: string(value, f"the header {name!r:.100}") for name, value in pairs}
+    return {name: as_text(value, f"the header {name!r:.100}") for name, value in pairs}
 
 
-def _multipart(subtype: str, parts: list[Part], parameter: str = "") -> Part:
+def _multipart(subtype: str, parts: list[BodyPart], parameter: str = "") -> BodyPart:
     boundary = f"=_{secrets.token_hex(16)}"
     head = f'Content-Type: multipart/{subtype};{FOLD}boundary="{boundary}"{parameter and f";{FOLD}{parameter}"}\r\n'
     # RFC 2046, 5.1.1: the line break before a boundary belongs to the boundary.
     line = f"\r\n--{boundary}".encode()
-    return Part(head, (line + b"\r\n").join([b"", *map(bytes, parts)])[2:] + line + b"--\r\n")
+    return BodyPart(head, (line + b"\r\n").join([b"", *map(bytes, parts)])[2:] + line + b"--\r\n")
 
 
-def _text(text: str, subtype: str, what: str) -> Part:
+def _text(text: str, subtype: str, what: str) -> BodyPart:
     if not isinstance(text, str):
         message = f"{what} is {type(text).__name__}, not a string"
         raise InvalidMessage(message)
@@ -118,11 +121,11 @@ def _text(text: str, subtype: str, what: str) -> Part:
         text += "\r\n"
     encoding, body = _encode(_utf8(text, what))
     kind = _content_type(f'text/{subtype}; charset="utf-8"', what)
-    return Part(f"{kind}Content-Transfer-Encoding: {encoding}\r\n", body)
+    return BodyPart(f"{kind}Content-Transfer-Encoding: {encoding}\r\n", body)
 
 
 def _content_type(kind: str, what: str) -> str:
-    """Return the header line for a content type, checked; a long one is folded."""
+    """Return the Content-Type header for *kind*, folded if it is long; raise InvalidMessage if it is malformed."""
     parameters = [name.lower() for name, _ in PARAMETER.findall(kind)]
     if not CONTENT_TYPE.fullmatch(kind) or len(kind) > LONGEST_CONTENT_TYPE or len(set(parameters)) < len(parameters):
         message = f"{what} has the content type {kind!r:.100}: it has to look like type/subtype, or type/subtype; name=value"
@@ -134,7 +137,7 @@ def _encode(data: bytes) -> tuple[str, bytes]:
     foreign = 0 if data.isascii() else len(data) - len(data.decode().encode("ascii", "ignore"))
     if not foreign and _lines_fit(data):
         return "7bit", data
-    if foreign * BASE64_FROM > len(data):
+    if foreign * BASE64_RATIO > len(data):
         return "base64", _base64(data)
     return "quoted-printable", binascii.b2a_qp(data, istext=True)
 
@@ -147,11 +150,11 @@ def _base64(data: bytes) -> bytes:
     return base64.encodebytes(data).replace(b"\n", b"\r\n")
 
 
-def _content_id(attachment: Attachment) -> bool:
-    return any(name.lower() == "content-id" for name in headers(attachment.headers, "headers"))
+def _has_content_id(attachment: Attachment) -> bool:
+    return any(name.lower() == "content-id" for name in as_headers(attachment.headers, "headers"))
 
 
-def _attachment(attachment: Attachment) -> Part:
+def _attachment(attachment: Attachment) -> BodyPart:
     what = f"the attachment {attachment.filename or attachment.content_type!r:.100}"
     kind, data = _payload(attachment, what)
     disposition = attachment.disposition or "attachment"
@@ -161,21 +164,21 @@ def _attachment(attachment: Attachment) -> Part:
     if kind.lower() == "message/rfc822" and (forwarded := _forwarded(data)):
         encoding, data = "7bit", forwarded
     else:
-        # RFC 2046, 5.2.1 and 5.1: messages and multiparts must not be base64.
+        # RFC 2046, 5.2.1 and 5.1 forbid base64 for messages and multiparts.
         kind = "application/octet-stream" if kind.lower().startswith(("message/", "multipart/")) else kind
         encoding, data = "base64", _base64(data)
     head = [
         _content_type(kind, what),
         f"Content-Transfer-Encoding: {encoding}\r\n",
         f"Content-Disposition: {disposition}{_filename(attachment.filename, what)}\r\n",
-        *_part_headers(headers(attachment.headers, f"headers of {what}"), what),
+        *_part_headers(as_headers(attachment.headers, f"headers of {what}"), what),
     ]
-    return Part("".join(head), data)
+    return BodyPart("".join(head), data)
 
 
 def _payload(attachment: Attachment, what: str) -> tuple[str, bytes]:
-    """Return what kind of data it is, and the data; a string is written in UTF-8, and says so."""
-    kind, data = string(attachment.content_type, f"the content type of {what}").strip(" "), attachment.data
+    """Return the content type and the data of an attachment; a string is encoded as UTF-8, and its charset is set to that."""
+    kind, data = as_text(attachment.content_type, f"the content type of {what}").strip(" "), attachment.data
     _content_type(kind, what)
     if isinstance(data, str):
         foreign = [f"; {name}={value}" for name, value in PARAMETER.findall(kind) if name.lower() != "charset"]
@@ -187,7 +190,7 @@ def _payload(attachment: Attachment, what: str) -> tuple[str, bytes]:
 
 
 def _forwarded(data: bytes) -> bytes | None:
-    """Return a message that can be attached as such, or None for one with long lines, or more than ASCII."""
+    """Return *data* if it can be attached as a message: ASCII, without long lines; None if it cannot."""
     data = LINE_BREAK_BYTES.sub(b"\r\n", data)
     clean = data.isascii() and b"\0" not in data and _lines_fit(data)
     return (data if data.endswith(b"\r\n") else data + b"\r\n") if clean else None
@@ -205,27 +208,32 @@ def _part_headers(headers: dict[str, str], what: str) -> list[str]:
 
 
 def _filename(name: str | None, what: str) -> str:
-    """Return the filename parameter: quoted where it is short and plain, else by RFC 2231 in pieces of a line each."""
+    """Return the filename parameter: in quotes if it is short and plain, otherwise by RFC 2231, in pieces of one line each."""
     if name is not None:
-        name = string(name, f"the filename of {what}")
+        name = as_text(name, f"the filename of {what}")
         reject_controls(name, f"the filename of {what}")
-        # Blanks around it are lost on some readers, and wanted by nobody.
+        # Some readers lose spaces around it, and nobody wants them.
         name = name.strip()
     if not name:
         return ""
     if PLAIN_FILENAME.fullmatch(name) and len(name) <= SHORT:
         return f';{FOLD}filename="{name}"'
-    pieces = _pieces("utf-8''", [quote(character, safe="") for character in name])
+    characters = [quote(character, safe="") for character in name]
+    width = max(SHORT, min(sum(map(len, characters)) // (MOST_PIECES - 1), LONGEST_PIECE))
+    pieces = _pieces("utf-8''", characters, width)
     if len(pieces) == 1:
         return f";{FOLD}filename*={pieces[0]}"
     return "".join(f";{FOLD}filename*{number}*={piece}" for number, piece in enumerate(pieces))
 
 
-def _pieces(piece: str, characters: list[str]) -> list[str]:
-    """Join *characters* to pieces of a line each, beginning with *piece*; some readers decode each by itself."""
+def _pieces(piece: str, characters: list[str], width: int) -> list[str]:
+    """Join *characters* into pieces of up to *width*; the first begins with *piece*. No character is cut in two.
+
+    Some readers decode each piece by itself.
+    """
     pieces = []
     for character in characters:
-        if len(piece) + len(character) > SHORT:
+        if len(piece) + len(character) > width:
             pieces.append(piece)
             piece = ""
         piece += character

@@ -1,8 +1,8 @@
-"""Write a flask_mail.Message as the bytes that go over the wire.
+"""Write a flask_mail.Message as the bytes that are sent, by RFC 5322, 2045, 2046, 2047 and 2231.
 
-Flask-Mail's own ``as_bytes()`` lets headers in and corrupts what is not ASCII, and the standard library's is forty
-times slower; the lines are joined here, by RFC 5322, 2045, 2046, 2047 and 2231, every one checked and 7-bit clean, so
-that no server needs 8BITMIME. The one exception is an address with a non-ASCII local part, which needs SMTPUTF8.
+Flask-Mail's ``as_bytes()`` allows header injection and corrupts non-ASCII text, and the standard library's generator is forty times
+slower. All lines are 7-bit clean, so no server needs 8BITMIME. The one exception is an address with a non-ASCII local part, which
+needs SMTPUTF8.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidMessage
 from . import address
-from .body import headers, string, write_body
+from .body import as_headers, as_text, write_body
 from .header import field, fold
 
 if TYPE_CHECKING:
@@ -26,11 +26,15 @@ if TYPE_CHECKING:
 
     from .address import Address
 
-# RFC 5322, 3.6.4: dots inside, and no quotes.
+# RFC 5322, 3.6.4: words with dots between them on both sides; without quoted strings, which some servers refuse.
 MESSAGE_ID = re.compile(r"<[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*@[\w-]+(\.[\w-]+)*>", re.ASCII)
 LONGEST_MESSAGE_ID = 250
 EPOCH = datetime.fromtimestamp(0, UTC)
-# What Message has a place of its own for, or what only the writer can know.
+# RFC 5322, 2.2.3, and as gettext writes a long subject: a line break that a space follows is a fold.
+FOLDED = re.compile(r"\r\n(?=[ \t]+[^\s])")
+# RFC 5322, 3.6.3 and 3.4: the usual To for a message with Bcc alone; without To or Cc some filters take a message for spam.
+NO_VISIBLE_RECIPIENT = "To: undisclosed-recipients:;\r\n"
+# Headers that Message has an argument for, and headers that the writer makes.
 OWN_HEADERS = {
     "from",
     "to",
@@ -46,8 +50,8 @@ OWN_HEADERS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wire:
-    """A written message: its bytes, and the envelope to send them in."""
+class WrittenMessage:
+    """A message as it is sent: its bytes in *source*, and the addresses of its envelopes."""
 
     source: bytes
     sender: Address
@@ -56,26 +60,26 @@ class Wire:
     message_id: str
 
 
-def write(message: Message) -> Wire:
-    """Check *message* whole and write it; raise InvalidMessage, naming the culprit, where it can never be sent."""
+def write(message: Message) -> WrittenMessage:
+    """Write *message*; raise InvalidMessage, with the name of the field, if it could never be sent."""
     if not message.sender:
         text = "the message has no sender: pass sender=, or set MAIL_DEFAULT_SENDER"
         raise InvalidMessage(text)
     sender = address.parse(message.sender, "sender")
-    to, cc, bcc = (_people(message, group) for group in ("recipients", "cc", "bcc"))
-    everyone = {one.envelope: one for one in [*to, *cc, *bcc]}
-    if not everyone:
+    to, cc, bcc = (_parse_all(message, group) for group in ("recipients", "cc", "bcc"))
+    recipients = {recipient.envelope: recipient for recipient in [*to, *cc, *bcc]}
+    if not recipients:
         text = "the message has no recipient: give it at least one in recipients, cc or bcc"
         raise InvalidMessage(text)
-    subject = "" if message.subject is None else string(message.subject, "the subject")
-    extra = headers(message.extra_headers, "extra_headers")
+    subject = "" if message.subject is None else FOLDED.sub("", as_text(message.subject, "the subject"))
+    extra = as_headers(message.extra_headers, "extra_headers")
     message_id = _message_id(extra, sender)
     body = write_body(message)
     head = [
         _addresses("From", [sender]),
-        _addresses("To", to),
+        _addresses("To", to) if to or cc else NO_VISIBLE_RECIPIENT,
         _addresses("Cc", cc),
-        _addresses("Reply-To", [address.parse(message.reply_to, "reply_to")] if message.reply_to else []),
+        _addresses("Reply-To", _reply_to(message.reply_to)),
         field("Subject", subject) if subject else "",
         f"Date: {_date(message.date)}\r\n",
         f"Message-ID: {message_id}\r\n",
@@ -84,18 +88,26 @@ def write(message: Message) -> Wire:
         body.head,
         "\r\n",
     ]
-    return Wire("".join(head).encode() + body.body, sender, tuple(everyone.values()), subject, message_id)
+    return WrittenMessage("".join(head).encode() + body.content, sender, tuple(recipients.values()), subject, message_id)
 
 
-def _people(message: Message, group: str) -> list[Address]:
+def _parse_all(message: Message, group: str) -> list[Address]:
+    """Return the addresses of a *group* of recipients: ``recipients``, ``cc`` or ``bcc``."""
     given = getattr(message, group)
     if given is None:
         return []
-    # A generator would be empty at the second look, and a string is a collection of letters.
+    # A generator would be empty when it is read again, and a string is a collection of letters.
     if isinstance(given, str | bytes) or not isinstance(given, Collection):
         text = f"{group} is {type(given).__name__}: give a list of addresses"
         raise InvalidMessage(text)
-    return [address.parse(one, group.removesuffix("s")) for one in given]
+    return [address.parse(recipient, group.removesuffix("s")) for recipient in given]
+
+
+def _reply_to(given: Any) -> list[Address]:
+    """Return the addresses for replies, from None, one address or a list of them."""
+    if not given:
+        return []
+    return [address.parse(value, "reply_to") for value in (given if isinstance(given, list) else [given])]
 
 
 def _date(seconds: float | None) -> str:
@@ -105,7 +117,7 @@ def _date(seconds: float | None) -> str:
     except (TypeError, ValueError, OverflowError, OSError) as error:
         raise InvalidMessage(text) from error
     if moment < EPOCH:
-        # Some readers know no time before.
+        # Some readers cannot show an earlier time.
         raise InvalidMessage(text)
     return format_datetime(moment)
 
@@ -126,7 +138,7 @@ def _message_id(extra: dict[str, str], sender: Address) -> str:
 def _addresses(name: str, people: list[Address]) -> str:
     if not people:
         return ""
-    words = [one.header(name) for one in people]
+    words = [person.header(name) for person in people]
     return f"{name}: {fold([f'{word},' for word in words[:-1]] + words[-1:], len(name) + 2)}\r\n"
 
 
@@ -138,6 +150,6 @@ def _extra(extra: dict[str, str]) -> list[str]:
             f"extra_headers holds {', '.join(taken)}: use the message's own arguments for that (bcc is never written into a header)"
         )
         raise InvalidMessage(text)
-    # RFC 3834, 5: keeps vacation replies from answering a machine.
+    # RFC 3834, 5: vacation replies do not answer such a message.
     automatic = [] if "auto-submitted" in names else ["Auto-Submitted: auto-generated\r\n"]
     return automatic + [field(name, value) for name, value in extra.items()]

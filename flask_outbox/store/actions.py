@@ -1,4 +1,4 @@
-"""What an operator may do to the outbox: cancel, retry, purge; each safe against a worker that has the row just then."""
+"""An operator's actions: cancel, retry, purge. Each is safe while workers are delivering."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from .models import Status, attempts, contents, emails
-from .outbox import erase_secrets
+from .statements import erase_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, Engine
 
-# A transaction of this many rows holds SQLite's one write lock for 20 ms.
-CHUNK = 500
+# Rows that purge removes in one transaction: SQLite's one write lock is then held for 20 ms.
+PURGE_CHUNK = 500
 FINISHED = [Status.SENT.value, Status.FAILED.value, Status.EXPIRED.value, Status.CANCELLED.value]
 RETRIABLE = [Status.FAILED.value, Status.EXPIRED.value, Status.CANCELLED.value, Status.HELD.value]
 
 
-class NotPossible(Exception):  # noqa: N818 - it says what the operator reads
-    """Say why the command cannot be carried out for this email."""
+class NotPossible(Exception):  # noqa: N818 - not an error of ours, but an answer to the operator
+    """The action is impossible for this email; the text tells the operator why."""
 
 
 def cancel(engine: Engine, email_id: int) -> None:
-    """Cancel an email that waits; raise NotPossible for one that does not.
+    """Cancel a queued or held email; raise NotPossible for any other.
 
-    The state is part of the statement: of a worker's claim and this, one finds it changed.
+    The UPDATE checks the status, so either this or a worker's claim succeeds, never both.
     """
     with engine.begin() as connection:
         waiting = emails.c.id == email_id, emails.c.status.in_([Status.QUEUED.value, Status.HELD.value])
@@ -41,25 +41,25 @@ def cancel(engine: Engine, email_id: int) -> None:
 
 
 def retry(engine: Engine, email_id: int) -> None:
-    """Send an email again that has failed, expired, or was cancelled or held; raise NotPossible for another."""
+    """Queue a failed, expired, cancelled or held email again; raise NotPossible for any other."""
     with engine.begin() as connection:
         if not _retry(connection, emails.c.id == email_id):
             raise NotPossible(_why_not(connection, email_id, "retried"))
 
 
 def retry_all(engine: Engine, status: Status) -> int:
-    """Send every email again that is in *status*, and return how many."""
+    """Queue every email with *status* again, and return how many."""
     with engine.begin() as connection:
         return _retry(connection, emails.c.status == status.value)
 
 
 def purge(engine: Engine, older_than: timedelta) -> Iterator[int]:
-    """Remove what has been finished for *older_than*, its attempts too, and yield how many emails went with each transaction."""
+    """Delete emails that reached their final status *older_than* ago, with their attempts; yield each transaction's count."""
     before = datetime.now(UTC) - older_than
     finished = emails.c.status.in_(FINISHED), emails.c.finished_at < before
     while True:
         with engine.begin() as connection:
-            rows = connection.execute(sa.select(emails.c.id, emails.c.content_id).where(*finished).limit(CHUNK)).all()
+            rows = connection.execute(sa.select(emails.c.id, emails.c.content_id).where(*finished).limit(PURGE_CHUNK)).all()
             if not rows:
                 return
             ids, content_ids = [row.id for row in rows], {row.content_id for row in rows}
@@ -72,19 +72,19 @@ def purge(engine: Engine, older_than: timedelta) -> Iterator[int]:
 
 def _retry(connection: Connection, which: sa.ColumnElement[bool]) -> int:
     now = datetime.now(UTC)
-    whole = sa.exists().where(contents.c.id == emails.c.content_id, contents.c.source.is_not(None))
-    again = sa.update(emails).where(which, emails.c.status.in_(RETRIABLE), whole)
-    # A new life: what was too old to be tried again is not, and an expiry that has passed no longer counts.
+    not_erased = sa.exists().where(contents.c.id == emails.c.content_id, contents.c.source.is_not(None))
+    again = sa.update(emails).where(which, emails.c.status.in_(RETRIABLE), not_erased)
+    # The time for retries starts anew, and an expiry that has passed is removed.
     expires_at = sa.case((emails.c.expires_at < now, None), else_=emails.c.expires_at)
     values = {"status": Status.QUEUED.value, "send_at": now, "due_since": now, "finished_at": None, "expires_at": expires_at}
     return connection.execute(again.values(values)).rowcount
 
 
 def _erase_secret_of(connection: Connection, email_id: int) -> None:
-    erase_secrets(connection, connection.scalars(sa.select(emails.c.content_id).where(emails.c.id == email_id)).one())
+    erase_secret(connection, connection.scalars(sa.select(emails.c.content_id).where(emails.c.id == email_id)).one())
 
 
-def _why_not(connection: Connection, email_id: int, what: str) -> str:
+def _why_not(connection: Connection, email_id: int, action: str) -> str:
     row = connection.execute(
         sa.select(emails.c.status, contents.c.source.is_(None).label("erased"))
         .join_from(emails, contents)
@@ -93,7 +93,7 @@ def _why_not(connection: Connection, email_id: int, what: str) -> str:
     if row is None:
         return f"there is no email {email_id}"
     if row.status == Status.SENDING.value:
-        return f"email {email_id} cannot be {what}: a worker is sending it at this moment. Look again in a minute"
+        return f"email {email_id} cannot be {action}: a worker is sending it at this moment. Look again in a minute"
     if row.erased:
-        return f"email {email_id} cannot be {what}: it was secret, and its body has been erased"
-    return f"email {email_id} cannot be {what}: it is {row.status}"
+        return f"email {email_id} cannot be {action}: it was secret, and its body has been erased"
+    return f"email {email_id} cannot be {action}: it is {row.status}"

@@ -16,8 +16,8 @@ from .transaction import Owner, is_in_progress, join
 if TYPE_CHECKING:
     from flask_mail import Message
 
-    from ..message.writer import Wire
-    from .insertion import Insertion
+    from ..message.writer import WrittenMessage
+    from .statements import InsertStatements
 
 # What fits a SMALLINT.
 LARGEST_PRIORITY = 32767
@@ -26,11 +26,13 @@ LARGEST_PRIORITY = 32767
 class Enqueuer:
     """Stores messages for one app: with its *insertion* statements, and telling *owner* how the transaction ends."""
 
-    def __init__(self, insertion: Insertion, owner: Owner) -> None:
+    def __init__(self, insertion: InsertStatements, owner: Owner) -> None:
         self._insertion = insertion
         self._owner = owner
 
-    def enqueue(self, session: Session, message: Message, wire: Wire, fields: dict[str, Any], *, secret: bool) -> list[Email]:
+    def enqueue(
+        self, session: Session, message: Message, wire: WrittenMessage, fields: dict[str, Any], *, secret: bool
+    ) -> list[Email]:
         """Store *wire* through *session*, and return one Email for each recipient.
 
         *fields* are the envelope's columns, from ``envelope_values``. With work in progress the emails join it, else they are
@@ -96,7 +98,7 @@ def envelope_values(*, send_at: datetime | None, expires_at: datetime | None, pr
     }
 
 
-def content_values(wire: Wire, *, secret: bool = False) -> dict[str, Any]:
+def content_values(wire: WrittenMessage, *, secret: bool = False) -> dict[str, Any]:
     """Return the columns of ``Content`` for a written message."""
     return {
         "message_id": wire.message_id,
@@ -134,7 +136,7 @@ def _key(value: str | None) -> str | None:
     return value
 
 
-def _existing(session: Session, key: str | None, wire: Wire) -> dict[str, Email]:
+def _existing(session: Session, key: str | None, wire: WrittenMessage) -> dict[str, Email]:
     if key is None:
         return {}
     recipients = [address.envelope for address in wire.recipients]
@@ -142,6 +144,6 @@ def _existing(session: Session, key: str | None, wire: Wire) -> dict[str, Email]
     return {email.recipient: email for email in found}
 
 
-def _make(wire: Wire, recipients: list[str], fields: dict[str, Any], *, secret: bool) -> dict[str, Email]:
+def _make(wire: WrittenMessage, recipients: list[str], fields: dict[str, Any], *, secret: bool) -> dict[str, Email]:
     content = Content(**content_values(wire, secret=secret), created_at=fields["created_at"])
     return {recipient: Email(content=content, recipient=recipient, **fields) for recipient in recipients}

@@ -1,4 +1,4 @@
-"""The story of one email, for whoever is asked "did she get it?": what happened, and what happens next."""
+"""The history of one email, to answer "did she get it?": what has happened, and what happens next."""
 
 from __future__ import annotations
 
@@ -10,30 +10,32 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 NEXT = {
-    Status.SENT: "the server has accepted it; nothing more happens here",
-    Status.HELD: "held back by MAIL_ALLOW_TO; flask mail retry has another look",
-    Status.FAILED: "it is not tried again; flask mail retry does",
-    Status.EXPIRED: "it is not worth sending any more; flask mail retry sends it all the same",
-    Status.CANCELLED: "it is not sent; flask mail retry does",
+    Status.SENT: "the server has accepted it; there is nothing more to do",
+    Status.HELD: "held back by MAIL_ALLOW_TO; flask mail retry queues it again",
+    Status.FAILED: "not tried again; flask mail retry queues it again",
+    Status.EXPIRED: "too late to be useful; flask mail retry sends it nevertheless",
+    Status.CANCELLED: "not sent; flask mail retry queues it again",
 }
 
 
 def timeline(email: Email) -> list[tuple[datetime, str]]:
-    """Return what happened to *email*, oldest first, and last what happens next, as pairs of a time and a sentence."""
+    """Return the events of *email* as pairs of a time and a sentence: the oldest first, and last what happens next."""
     status = Status(email.status)
-    story = [(email.created_at, "put into the outbox")]
-    story += [(one.started_at, _tell(one)) for one in email.attempts]
+    events = [(email.created_at, "put into the outbox")]
+    events += [(attempt.started_at, _describe(attempt)) for attempt in email.attempts]
     if status is Status.QUEUED:
-        story.append((email.send_at, "next try" if email.attempts else "to be sent"))
+        events.append((email.send_at, "next try" if email.attempts else "first try"))
         if email.expires_at:
-            story.append((email.expires_at, "after this it is not worth sending any more"))
+            events.append((email.expires_at, "expires"))
     elif status is Status.SENDING:
-        story.append((email.lease_until or email.send_at, "a worker has it; if that one dies, it goes out again after this time"))
+        events.append(
+            (email.lease_until or email.send_at, "a worker is sending it; if that worker dies, another takes over at this time")
+        )
     else:
-        story.append((email.finished_at or email.created_at, f"{status.value}: {NEXT[status]}"))
-    return story
+        events.append((email.finished_at or email.created_at, f"{status.value}: {NEXT[status]}"))
+    return events
 
 
-def _tell(one: Attempt) -> str:
-    said = " ".join(str(word) for word in (one.code, one.reply) if word)
-    return f"{one.outcome} after {one.seconds:.2f} s by {one.worker}: {said}"
+def _describe(attempt: Attempt) -> str:
+    said = " ".join(str(word) for word in (attempt.code, attempt.reply) if word)
+    return f"{attempt.outcome} after {attempt.seconds:.2f} s by {attempt.worker}: {said}"

@@ -1,4 +1,4 @@
-"""Take SQLite's one write lock soon: its own wait sleeps for 1, 2, 5, 10 ... ms, longer than any of us holds the lock."""
+"""Take SQLite's one write lock quickly: its own wait sleeps for 1, 2, 5, 10 ... ms, longer than the outbox ever holds the lock."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-# In seconds; after so many looks it is SQLite's turn to wait, as long as the app has told it to.
-LOOK_EVERY, LOOKS = 0.0005, 100
+# Poll for the lock every so many seconds, so many times; after that SQLite waits by itself, as long as the app's timeout says.
+POLL_EVERY, POLLS = 0.0005, 100
 
 
 def take_write_lock(connection: Connection) -> None:
-    """Begin the transaction that is about to write on *connection*, unless one has begun; a server needs none of this.
+    """Begin a transaction that is about to write on *connection*, unless one has begun; on PostgreSQL this does nothing.
 
-    It raises nothing: where the lock cannot be had, the statement that follows waits for it, and says what is wrong.
+    It raises nothing: if the lock is not free in time, the next statement waits for it, and raises SQLite's own error.
     """
     driver: Any = connection.connection.driver_connection
     if not isinstance(driver, sqlite3.Connection) or driver.in_transaction:
@@ -26,11 +26,11 @@ def take_write_lock(connection: Connection) -> None:
         info["busy_timeout"] = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
     cursor.execute("PRAGMA busy_timeout = 0")
     try:
-        for _ in range(LOOKS):
+        for _ in range(POLLS):
             try:
                 cursor.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError:
-                time.sleep(LOOK_EVERY)
+                time.sleep(POLL_EVERY)
             else:
                 return
     finally:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.smtpserver import SmtpServer
+    from flask_outbox.testing import SmtpServer
 
 
 class HostProcess:

@@ -13,8 +13,8 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_outbox import Mail, Message, send_email
 from flask_outbox.delivery import thread
+from flask_outbox.testing import SmtpServer, slow
 from tests.servers import wait_until
-from tests.smtpserver import SmtpServer, slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,12 +13,12 @@ from flask import Flask, current_app
 
 import flask_outbox
 from flask_outbox import Unavailable
-from tests.smtpserver import stall
+from flask_outbox.testing import stall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.smtpserver import SmtpServer
+    from flask_outbox.testing import SmtpServer
 
 DOORS: dict[str, Callable[[Any, flask_mail.Message], None]] = {
     "mail.send": lambda mail, message: mail.send(message),

@@ -12,8 +12,8 @@ from tests.servers import ROOT, wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flask_outbox.testing import SmtpServer
     from tests.adoption.conftest import HostProcess
-    from tests.smtpserver import SmtpServer
 
 EXAMPLES = ROOT / "examples"
 

@@ -16,7 +16,7 @@ from flask_outbox import InvalidMessage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.smtpserver import SmtpServer
+    from flask_outbox.testing import SmtpServer
 
 PDF = b"%PDF-1.7 not really \x00\xff"
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from flask_outbox.testing import slow
 from tests.servers import wait_until
-from tests.smtpserver import slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flask_outbox.testing import SmtpServer
     from tests.adoption.conftest import HostProcess
-    from tests.smtpserver import SmtpServer
 
 APP = """
 import os

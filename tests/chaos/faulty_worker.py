@@ -17,11 +17,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from flask_outbox.delivery import thread as deliverer
 from flask_outbox.smtp.conversation import Conversation
 from flask_outbox.smtp.transport import Transport
-from flask_outbox.store import outbox
+from flask_outbox.store import lease
 from flask_outbox.store.outbox import Outbox
 
 FAULT = os.environ.get("FAULT", "")
-outbox.LEASE = timedelta(seconds=float(os.environ.get("LEASE", "3")))
+lease.LEASE = timedelta(seconds=float(os.environ.get("LEASE", "3")))
 deliverer.SWEEP_EVERY = 0.5
 
 

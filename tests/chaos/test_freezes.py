@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flask_outbox.testing import slow
 from tests.servers import wait_until
-from tests.smtpserver import slow
 
 if TYPE_CHECKING:
     from tests.chaos.conftest import Stage

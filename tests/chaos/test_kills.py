@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flask_outbox.testing import slow
 from flasky.extensions import db
 from tests.chaos.conftest import LONG
-from tests.smtpserver import slow
 
 if TYPE_CHECKING:
     from tests.chaos.conftest import Stage

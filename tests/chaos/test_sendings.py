@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox import URGENT, Email, Message, enqueue
+from flask_outbox.testing import slow
 from tests.lettered import write_people
 from tests.servers import ROOT, Site, wait_until
-from tests.smtpserver import slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from tests.smtpserver import SmtpServer
+    from flask_outbox.testing import SmtpServer
 
 
 class Office:

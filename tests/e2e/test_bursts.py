@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
+    from flask_outbox.testing import SmtpServer
     from tests.servers import RedisServer, Site
-    from tests.smtpserver import SmtpServer
 
 COUNT = 150
 

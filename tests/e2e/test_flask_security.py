@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-    from tests.smtpserver import Session, SmtpServer
+    from flask_outbox.testing import SmtpServer, SmtpSession
 
 WHO, OLD, NEW = "susan@example.com", "correct horse", "battery staple"
 DAY = timedelta(days=1)
@@ -49,7 +49,7 @@ class Example:
         wait_until(lambda: "Running on" in self.process.output or self.process.popen.poll() is not None, 20, "the example")
         assert self.process.popen.poll() is None, self.process.output
 
-    def _wait(self, session: Session, usual: str) -> None:
+    def _wait(self, session: SmtpSession, usual: str) -> None:
         self.gate.wait(30)
         session.say(usual)
 

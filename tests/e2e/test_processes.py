@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 
+from flask_outbox.testing import SmtpServer, stall
 from flasky import create_app
 from flasky.config import Settings
 from flasky.extensions import db
 from flasky.mail import Email, send_email
 from flasky.models import User
 from tests.servers import RedisServer, Site, Visitor, free_port, wait_until
-from tests.smtpserver import SmtpServer, stall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -374,7 +374,7 @@ def test_a_worker_whose_server_stalls_stops_in_time_and_gives_the_email_back(hou
 
 def test_a_worker_finishes_the_email_on_the_wire_before_it_stops(house: Site, smtp: SmtpServer) -> None:
     def slowly(session: Any, usual: str) -> None:
-        session.server.ended.wait(1)
+        session.wait(1)
         session.say(usual)
 
     smtp.on("DOT", slowly, always=True)

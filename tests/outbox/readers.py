@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fast_mail_parser import PyMail, PyMimePart
     from flask_mail import Message
 
-    from flask_outbox.message.writer import Wire
+    from flask_outbox.message.writer import WrittenMessage
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,8 @@ def tree(source: bytes) -> PyMimePart:
     return parse_email_tree(source)
 
 
-def write_and_read(message: Message) -> tuple[Wire, Reading]:
+def write_and_read(message: Message) -> tuple[WrittenMessage, Reading]:
     from flask_outbox.message.writer import write
 
-    wire = write(message)
-    return wire, read(wire.source)
+    written = write(message)
+    return written, read(written.source)

@@ -12,15 +12,15 @@ from flask import Flask
 
 from flask_outbox import ConfigurationError, Deferred, InvalidMessage, Mail, Message, Refused, Unavailable
 from flask_outbox.message.writer import write
+from flask_outbox.testing import accept_then_drop, drop, garbage, reply, stall
 from flasky.mail import mail
 from tests.outbox.readers import read
 from tests.servers import free_port
-from tests.smtpserver import accept_then_drop, drop, garbage, reply, stall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.smtpserver import SmtpServer
+    from flask_outbox.testing import SmtpServer
 
 
 def message(*recipients: Any, **values: Any) -> Message:

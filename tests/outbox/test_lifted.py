@@ -22,7 +22,7 @@ from flask_outbox import Email, InvalidMessage, Mail, Message, Status, send_emai
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.smtpserver import SmtpServer
+    from flask_outbox.testing import SmtpServer
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMING = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from tests.smtpserver import SmtpServer
+    from flask_outbox.testing import SmtpServer
 
 LOOK = 'class="site-header"'
 SECRET = "something-that-only-the-log-may-know"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from tests.smtpserver import SmtpServer
+    from flask_outbox.testing import SmtpServer
 
 PEOPLE = "email;name;number\nsusan@example.com;Susan & Söhne;1\nzoe@example.com;Zoë;2\n"
 SUBJECT = "Hello {{ name }}"

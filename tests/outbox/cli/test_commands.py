@@ -10,16 +10,16 @@ import sqlalchemy as sa
 
 from flask_outbox import Message, enqueue
 from flask_outbox.delivery.bells import Bell
+from flask_outbox.testing import reply
 from flasky.extensions import db
 from tests.servers import free_port
-from tests.smtpserver import reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask import Flask
 
-    from tests.smtpserver import SmtpServer
+    from flask_outbox.testing import SmtpServer
 
 SEND = ["mail", "send", "a@b.example", "mail/plain", "-s", "Hi", "-c", "name=Zoë"]
 

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox import Email
+from flask_outbox.testing import SmtpServer, drop, reply
 from flasky.extensions import db
-from tests.smtpserver import SmtpServer, drop, reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from tests.smtpserver import SmtpServer
+    from flask_outbox.testing import SmtpServer
 
 
 ENQUEUE = """

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from flask_outbox import BULK, URGENT
 from flask_outbox.delivery import delivery
 from flask_outbox.store.models import Health
+from flask_outbox.testing import SmtpServer, reply, slow
 from flasky.extensions import db
 from tests.servers import wait_until
-from tests.smtpserver import SmtpServer, reply, slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable

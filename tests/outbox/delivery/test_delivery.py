@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
 
 from flask_outbox import BULK, URGENT, Attempt, Email, Message, enqueue
-from flask_outbox.store import outbox
+from flask_outbox.store import lease
 from flask_outbox.store.models import Health
 from flask_outbox.store.outbox import BATCH
+from flask_outbox.store.statements import due_statement
+from flask_outbox.testing import SmtpServer, accept_then_drop, drop, reply, slow
 from flasky.extensions import db
-from tests.smtpserver import SmtpServer, accept_then_drop, drop, reply, slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +73,7 @@ def test_a_claim_uses_the_index_and_sorts_no_backlog(put: Put) -> None:
             connection.execute(sa.text(f"{copies} SELECT {same}"))
         if connection.dialect.name == "postgresql":  # which does so by itself, in time
             connection.execute(sa.text("ANALYZE"))
-        due = outbox._due(connection.dialect).params(now=datetime.now(UTC), limit=50)
+        due = due_statement(connection.dialect).params(now=datetime.now(UTC), limit=50)
         query = due.compile(connection, compile_kwargs={"literal_binds": True})
         explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
         plan = str(connection.exec_driver_sql(f"{explain} {query}").all())
@@ -195,7 +196,7 @@ def test_the_pause_before_the_next_try_of_a_server_grows_until_a_success(
             connection.execute(sa.update(Health).values(next_try_at=datetime.now(UTC)))
         db.session.rollback()
     assert pauses[0] < pauses[1] < pauses[2]
-    smtp.normally()
+    smtp.reset()
     deliver()
     assert statuses() == ["sent"]
     assert db.session.scalar(sa.select(Health)) is None
@@ -233,7 +234,7 @@ def test_a_refusal_of_us_fails_nothing(
     assert db.session.scalars(sa.select(Health)).one().ours
     assert "our own configuration" in caplog.text
     assert "b@example.com" not in caplog.text
-    smtp.normally()
+    smtp.reset()
     due()
     deliver()
     assert statuses() == ["sent"] * 4
@@ -263,7 +264,7 @@ def test_the_same_refusal_for_five_recipients_stops_the_outbox_and_fails_nothing
     assert outcomes() == [("refused", 554)] * 5
     assert "five recipients in a row" in db.session.scalars(sa.select(Health)).one().reason
     assert [email.tries for email in db.session.scalars(sa.select(Email))] == [0] * 7
-    smtp.normally()
+    smtp.reset()
     due()
     deliver()
     assert statuses() == ["sent"] * 7
@@ -392,7 +393,7 @@ def test_a_server_that_answers_an_email_is_available_again(smtp: SmtpServer, put
 def test_a_connection_that_takes_longer_than_a_lease_is_opened_before_the_claim(
     smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "LEASE", timedelta(seconds=0.5))
+    monkeypatch.setattr(lease, "LEASE", timedelta(seconds=0.5))
     smtp.on("CONNECT", slow(0.4))
     smtp.on("EHLO", slow(0.4))
     put()

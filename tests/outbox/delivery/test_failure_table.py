@@ -16,8 +16,9 @@ from flask_outbox.smtp.envelope import Envelope, Reply
 from flask_outbox.smtp.server import Server
 from flask_outbox.smtp.staging import Staging
 from flask_outbox.smtp.transport import Transport
+from flask_outbox.testing import SmtpServer, drop, garbage, reply, stall
+from flask_outbox.testing.smtp_server import STAGES
 from tests.servers import ROOT
-from tests.smtpserver import STAGES, SmtpServer, drop, garbage, reply, stall
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import pytest
     from flask import Flask
 
+    from flask_outbox.testing import SmtpServer
     from tests.servers import RedisServer
-    from tests.smtpserver import SmtpServer
 
 
 def test_two_rates_over_one_redis_count_together(redis_url: str) -> None:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
+    from flask_outbox.testing import SmtpServer
     from tests.servers import RedisServer
-    from tests.smtpserver import SmtpServer
 
 
 def put(recipient: str = "susan@example.com") -> None:

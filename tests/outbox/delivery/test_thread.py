@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from flask_outbox import Email, Message, enqueue
 from flask_outbox.delivery import thread as deliverer
 from flask_outbox.delivery.delivery import Delivery
+from flask_outbox.testing import slow, stall
 from flasky.extensions import db
 from tests.outbox.conftest import Bell
 from tests.servers import wait_until
-from tests.smtpserver import slow, stall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from flask_outbox.delivery.thread import Deliverer
-    from tests.smtpserver import SmtpServer
+    from flask_outbox.testing import SmtpServer
 
 TEXT = "text"
 

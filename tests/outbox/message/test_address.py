@@ -1,4 +1,4 @@
-"""One address: read, checked, and ready for a header."""
+"""One address is parsed, or refused, and written into a header."""
 
 from __future__ import annotations
 
@@ -114,6 +114,11 @@ def test_whether_a_private_domain_takes_mail_is_for_the_server_to_say(value: str
     names = list(email_validator.SPECIAL_USE_DOMAIN_NAMES)
     assert parse(value, "recipient").envelope == envelope
     assert names == email_validator.SPECIAL_USE_DOMAIN_NAMES, "other users of email-validator are not to notice"
+
+
+def test_an_address_that_was_parsed_is_not_parsed_again() -> None:
+    one = parse("Susan <a@b.example>", "recipient")
+    assert parse(one, "recipient") is one
 
 
 @pytest.mark.parametrize(

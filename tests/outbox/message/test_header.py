@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from email.header import decode_header, make_header
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_a_short_line_stands_as_it_is() -> None:
     assert field("Subject", "Hi there") == "Subject: Hi there\r\n"
 
 
-def test_a_long_line_is_folded_before_a_blank() -> None:
+def test_a_long_line_is_folded_before_a_space() -> None:
     written = field("Subject", "word " * 40 + "end")
     assert all(len(line) <= 78 for line in written.split("\r\n"))
     assert written.replace("\r\n", "") == "Subject: " + "word " * 40 + "end"
@@ -44,6 +45,22 @@ def test_an_encoded_word_holds_whole_characters_and_fits_its_line(name: str, tex
     for line in written.removesuffix("\r\n").split("\r\n"):
         assert len(line) <= 76
         assert re.fullmatch(r"(\S+:)? =\?utf-8\?b\?[A-Za-z0-9+/=]+\?=", line)
+
+
+@pytest.mark.parametrize("text", ["😀" * 60, "ä" * 100, "aä" * 50, "智" * 50])
+@pytest.mark.parametrize("used", [0, 9, 60, 76])
+def test_only_the_last_encoded_word_is_padded(text: str, used: int) -> None:
+    words = encoded_words(text, used=used).split("\r\n ")
+    assert not any(word.removesuffix("?=").endswith("=") for word in words[:-1])
+    assert max(map(len, words)) <= 75
+    assert str(make_header(decode_header(" ".join(words)))) == text
+
+
+def test_a_text_without_a_good_place_to_cut_is_cut_all_the_same() -> None:
+    text = "😀" + "智" * 100
+    words = encoded_words(text).split("\r\n ")
+    assert max(map(len, words)) <= 75
+    assert str(make_header(decode_header(" ".join(words)))) == text
 
 
 def test_a_header_that_programs_read_is_never_encoded() -> None:

@@ -60,9 +60,9 @@ def test_the_message_can_be_added_to(templates: Any) -> None:
     message.attach("a.pdf", "application/pdf", b"%PDF")
     message.cc = ["c@b.example"]
     message.reply_to = "r@b.example"
-    wire = write(message)
-    assert [one.envelope for one in wire.recipients] == ["a@b.example", "c@b.example"]
-    assert read(wire.source).attachments == [("application/pdf", "a.pdf", b"%PDF")]
+    written = write(message)
+    assert [address.envelope for address in written.recipients] == ["a@b.example", "c@b.example"]
+    assert read(written.source).attachments == [("application/pdf", "a.pdf", b"%PDF")]
 
 
 BROKEN = {

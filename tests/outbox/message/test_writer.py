@@ -19,8 +19,8 @@ from tests.outbox.readers import check_raw, read, texts, tree, write_and_read
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from flask_outbox.testing import SmtpServer
     from tests.outbox.readers import Reading
-    from tests.smtpserver import SmtpServer
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -96,7 +96,9 @@ def test_nothing_that_could_end_a_header_gets_into_one(where: str, bad: str) -> 
         ({"cc": ["nobody"]}, "cc 'nobody'"),
         ({"bcc": ["nobody@"]}, "bcc 'nobody@'"),
         ({"reply_to": "nobody"}, "reply_to 'nobody'"),
-        ({"reply_to": ["a@b.example"]}, "reply_to is"),
+        ({"reply_to": ["a@b.example", "nobody"]}, "reply_to 'nobody'"),
+        ({"reply_to": ["a@b.example", ""]}, "reply_to '' is not"),
+        ({"reply_to": {"a": "a@b.example"}}, "reply_to is"),
         ({"sender": "nobody"}, "sender 'nobody'"),
         ({"subject": b"Hi"}, "the subject is bytes"),
         ({"body": b"Hi"}, "body is bytes"),
@@ -240,16 +242,16 @@ def test_many_people_with_names_of_every_kind_are_all_read() -> None:
 
 
 def test_an_international_domain_goes_out_in_its_own_ascii_form() -> None:
-    wire, reading = write_and_read(make(recipients=["a@faß.de", ("B", "b@bücher.example")], sender="me@faß.de"))
-    assert [one.envelope for one in wire.recipients] == ["a@xn--fa-hia.de", "b@xn--bcher-kva.example"]
-    assert wire.sender.envelope == "me@xn--fa-hia.de"
+    written, reading = write_and_read(make(recipients=["a@faß.de", ("B", "b@bücher.example")], sender="me@faß.de"))
+    assert [address.envelope for address in written.recipients] == ["a@xn--fa-hia.de", "b@xn--bcher-kva.example"]
+    assert written.sender.envelope == "me@xn--fa-hia.de"
     assert [one for _, one in reading.people] == ["a@xn--fa-hia.de", "b@xn--bcher-kva.example"]
-    assert wire.message_id.endswith("@xn--fa-hia.de>")
+    assert written.message_id.endswith("@xn--fa-hia.de>")
 
 
 def test_a_non_ascii_local_part_is_written_in_utf8_and_only_in_the_header() -> None:
-    wire = write(make(recipients=[("Zoë", "zoë@b.example")], body="ä"))
-    head, _, body = wire.source.partition(b"\r\n\r\n")
+    written = write(make(recipients=[("Zoë", "zoë@b.example")], body="ä"))
+    head, _, body = written.source.partition(b"\r\n\r\n")
     assert body.isascii()
     message = message_from_string(head.decode() + "\r\n\r\n", policy=policy.default)
     (one,) = message["To"].addresses
@@ -257,26 +259,64 @@ def test_a_non_ascii_local_part_is_written_in_utf8_and_only_in_the_header() -> N
 
 
 def test_bcc_is_in_the_envelope_and_in_no_header() -> None:
-    wire, reading = write_and_read(make(cc=["c@b.example"], bcc=[("Secret", "hidden@b.example")]))
-    assert [one.envelope for one in wire.recipients] == ["a@b.example", "c@b.example", "hidden@b.example"]
+    written, reading = write_and_read(make(cc=["c@b.example"], bcc=[("Secret", "hidden@b.example")]))
+    assert [address.envelope for address in written.recipients] == ["a@b.example", "c@b.example", "hidden@b.example"]
     assert "bcc" not in reading.names
-    assert b"hidden" not in wire.source
-    assert b"Secret" not in wire.source
+    assert b"hidden" not in written.source
+    assert b"Secret" not in written.source
 
 
-def test_with_bcc_alone_there_is_no_to() -> None:
-    wire, reading = write_and_read(make(recipients=[], bcc=["b@b.example"]))
-    assert [one.envelope for one in wire.recipients] == ["b@b.example"]
+def test_with_bcc_alone_the_to_names_nobody() -> None:
+    written, reading = write_and_read(make(recipients=[], bcc=["b@b.example"]))
+    assert [address.envelope for address in written.recipients] == ["b@b.example"]
+    assert b"\r\nTo: undisclosed-recipients:;\r\n" in written.source
+    assert reading.python["To"].addresses == ()
+    assert reading.rust.to == []
+
+
+def test_with_cc_and_without_recipients_there_is_no_to() -> None:
+    reading = both(recipients=[], cc=["c@b.example"])
     assert "to" not in reading.names
+    assert reading.people == [("", "c@b.example")]
+
+
+def test_replies_may_go_to_several_addresses() -> None:
+    reading = both(reply_to=[("Zoë", "z@b.example"), "b@b.example"])
+    assert reading.mailboxes("Reply-To") == [("Zoë", "z@b.example"), ("", "b@b.example")]
+
+
+class Lazy:
+    """A string that is translated when it is read, as Flask-Babel's lazy_gettext returns it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
+@pytest.mark.parametrize(
+    ("subject", "shown"),
+    [("a\r\n b", "a b"), ("ä\r\n\t ö\r\n x", "ä\t ö x"), (Lazy("Grüße"), "Grüße"), (Lazy("a\r\n b"), "a b")],
+)
+def test_a_subject_is_unfolded_and_may_be_lazy(subject: Any, shown: str) -> None:
+    written, reading = write_and_read(make(subject=subject))
+    assert written.subject == reading.python["Subject"] == shown
+
+
+@pytest.mark.parametrize("subject", ["a\n b", "a\r\nb", "a\r\n ", "a\r\n \r\n b", "a\r\n\r\n b", "a\r\n \x0bb", "\r\n"])
+def test_no_other_line_break_in_a_subject_is_a_fold(subject: str) -> None:
+    with pytest.raises(InvalidMessage, match="holds a line break"):
+        write(make(subject=subject))
 
 
 def test_who_is_named_twice_gets_it_once_in_the_order_of_first_mention() -> None:
-    wire = write(
+    written = write(
         make(
             recipients=["b@b.example", ("A", "a@b.example"), "b@B.example"], cc=["a@b.example"], bcc=["c@b.example", "b@b.example"]
         )
     )
-    assert [one.envelope for one in wire.recipients] == ["b@b.example", "a@b.example", "c@b.example"]
+    assert [address.envelope for address in written.recipients] == ["b@b.example", "a@b.example", "c@b.example"]
 
 
 @pytest.mark.parametrize(
@@ -410,6 +450,13 @@ def test_any_filename_is_read_as_it_was_written(name: str) -> None:
     assert both(attachments=[Attachment(name, "application/pdf", b"\0\xff")]).attachments == [("application/pdf", name, b"\0\xff")]
 
 
+@pytest.mark.parametrize("name", ["ä" * 100, "😀" * 250, "x" * 5000 + ".pdf"])
+def test_a_long_filename_has_less_than_ten_pieces(name: str) -> None:
+    source = write(make(attachments=[Attachment(name, "application/pdf", b"x")])).source
+    assert 1 < len(re.findall(rb"filename\*\d+\*=", source)) < 10
+    assert b"filename*10*" not in source
+
+
 def test_blanks_around_a_filename_are_left_out() -> None:
     assert both(attachments=[Attachment(" a b ", "image/png", b"x")]).attachments == [("image/png", "a b", b"x")]
 
@@ -510,8 +557,8 @@ def test_ten_megabytes_are_written_right() -> None:
 
 def test_a_thousand_recipients_are_written_right() -> None:
     people = [(f"Number {number} 智子", f"number{number}@b.example") for number in range(1000)]
-    wire, reading = write_and_read(make(recipients=people))
-    assert len(wire.recipients) == 1000
+    written, reading = write_and_read(make(recipients=people))
+    assert len(written.recipients) == 1000
     assert reading.people == people
 
 

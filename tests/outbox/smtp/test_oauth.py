@@ -21,7 +21,7 @@ from flask_outbox.smtp.transport import Transport
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.smtpserver import SmtpServer
+    from flask_outbox.testing import SmtpServer
 
 MAIL = b"Subject: hi\r\n\r\ntext\r\n"
 

@@ -14,10 +14,10 @@ from flask_outbox.smtp.envelope import Envelope
 from flask_outbox.smtp.server import Server
 from flask_outbox.smtp.staging import Staging
 from flask_outbox.smtp.transport import Transport
-from flask_outbox.store.outbox import LeaseLost
+from flask_outbox.store.lease import LeaseLost
+from flask_outbox.testing import SmtpServer, SmtpSession, accept_then_drop, drop, garbage, reply, slow, stall, usual_then_drop
 from tests.e2e.postfix import Postfix, why_not
 from tests.servers import wait_until
-from tests.smtpserver import Session, SmtpServer, accept_then_drop, drop, garbage, reply, slow, stall, usual_then_drop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +109,7 @@ def test_each_misbehaviour_towards_an_announced_envelope_has_one_outcome(
             transport.transmit(B, C)
     assert arrived(smtp) == ["a"] + ["b"] * copies
     assert smtp.connections == connections
-    smtp.normally()
+    smtp.reset()
     assert transport.transmit(C).code == 250
     assert arrived(smtp) == ["a"] + ["b"] * copies + ["c"]
 
@@ -140,7 +140,7 @@ def test_a_refused_message_closes_the_connection_of_the_envelope_behind_it(
 def test_a_server_that_reads_the_rest_of_a_message_as_commands_accepts_nothing(smtp: SmtpServer, transport: Transport) -> None:
     """Some give up on a message at once and read the rest of it as commands: their complaints are not the next one's answers."""
 
-    def give_up(session: Session, usual: str) -> None:
+    def give_up(session: SmtpSession, usual: str) -> None:
         session.say("552 5.3.4 too much")
         for _ in range(4):
             session.say("500 5.5.2 what?")
@@ -153,9 +153,9 @@ def test_a_server_that_reads_the_rest_of_a_message_as_commands_accepts_nothing(s
 
 
 def test_an_extra_reply_does_not_shift_the_following_ones(smtp: SmtpServer, transport: Transport) -> None:
-    def accept_twice(session: Session, usual: str) -> None:
+    def accept_twice(session: SmtpSession, usual: str) -> None:
         session.say(usual)
-        session._session.say("250 2.0.0 accepted")  # type: ignore[attr-defined]
+        session.say_unasked("250 2.0.0 accepted")
 
     smtp.on("DOT", accept_twice)
     smtp.on("DATA", slow(0), slow(0.05))
@@ -226,7 +226,7 @@ def test_a_lost_lease_keeps_the_announced_message_back(smtp: SmtpServer, transpo
 
 @pytest.mark.parametrize("pieces", [1, 3, 7])
 def test_replies_may_come_in_any_pieces(smtp: SmtpServer, transport: Transport, pieces: int) -> None:
-    def in_pieces(session: Session, usual: str) -> None:
+    def in_pieces(session: SmtpSession, usual: str) -> None:
         session.note(usual)
         data = (usual + "\r\n").encode()
         session.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -10,7 +10,7 @@ from flask_outbox import Message, enqueue
 from flask_outbox.errors import Held
 from flask_outbox.smtp.envelope import Envelope
 from flask_outbox.smtp.staging import Staging
-from flask_outbox.store import actions as operate
+from flask_outbox.store import actions
 from flasky.extensions import db
 from flasky.mail import mail
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from tests.smtpserver import SmtpServer
+    from flask_outbox.testing import SmtpServer
 
 
 def message(recipient: str) -> Message:
@@ -57,7 +57,7 @@ def test_mail_to_others_is_held_and_sent_once_it_is_allowed(make_app: Callable[.
         number = held.id
     app = make_app()
     with app.app_context():
-        operate.retry(db.engine, number)
+        actions.retry(db.engine, number)
         app.extensions["mail"].deliver()
     assert [one.recipient for one in smtp.accepted] == ["team@example.com", "customer@elsewhere.example"]
 

@@ -9,12 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox import Attempt, Email, Message, Status, enqueue
-from flask_outbox.store import actions as operate
+from flask_outbox.store import actions
 from flask_outbox.store.actions import NotPossible
 from flask_outbox.store.models import Content
 from flask_outbox.store.outbox import Outbox, Try
+from flask_outbox.testing import SmtpServer, reply
 from flasky.extensions import db
-from tests.smtpserver import SmtpServer, reply
 
 pytestmark = pytest.mark.usefixtures("quiet")
 Put, Read = "Callable[..., Email]", "Callable[[], Any]"
@@ -22,7 +22,7 @@ Put, Read = "Callable[..., Email]", "Callable[[], Any]"
 
 def test_what_waits_can_be_cancelled(put: Put, deliver: Read, statuses: Read, smtp: SmtpServer) -> None:
     email = put(secret=True)
-    operate.cancel(db.engine, email.id)
+    actions.cancel(db.engine, email.id)
     deliver()
     assert statuses() == ["cancelled"]
     assert not smtp.accepted
@@ -30,7 +30,7 @@ def test_what_waits_can_be_cancelled(put: Put, deliver: Read, statuses: Read, sm
     assert email.content.source is None
 
 
-@pytest.mark.parametrize("action", [operate.cancel, operate.retry])
+@pytest.mark.parametrize("action", [actions.cancel, actions.retry])
 def test_what_a_worker_has_is_left_to_it(put: Put, statuses: Read, action: Any) -> None:
     email = put()
     outbox = Outbox(db.engine, "a worker")
@@ -47,14 +47,14 @@ def test_what_a_worker_has_is_left_to_it(put: Put, statuses: Read, action: Any) 
 def test_what_was_sent_is_neither_cancelled_nor_sent_again(put: Put, deliver: Read) -> None:
     email = put()
     deliver()
-    for action in (operate.cancel, operate.retry):
+    for action in (actions.cancel, actions.retry):
         with pytest.raises(NotPossible, match="it is sent"):
             action(db.engine, email.id)
 
 
 def test_there_is_no_such_email() -> None:
     with pytest.raises(NotPossible, match="there is no email 4711"):
-        operate.cancel(db.engine, 4711)
+        actions.cancel(db.engine, 4711)
 
 
 def test_what_has_failed_gets_a_new_life(put: Put, deliver: Read, statuses: Read, smtp: SmtpServer) -> None:
@@ -62,7 +62,7 @@ def test_what_has_failed_gets_a_new_life(put: Put, deliver: Read, statuses: Read
     smtp.on("RCPT", reply("550 5.1.1 no such user"))
     deliver()
     assert statuses() == ["failed"]
-    operate.retry(db.engine, email.id)
+    actions.retry(db.engine, email.id)
     deliver()
     assert statuses() == ["sent"]
 
@@ -71,7 +71,7 @@ def test_what_has_expired_is_sent_all_the_same_when_the_operator_says_so(put: Pu
     email = put(expires_at=datetime.now(UTC) - timedelta(seconds=1))
     deliver()
     assert statuses() == ["expired"]
-    operate.retry(db.engine, email.id)
+    actions.retry(db.engine, email.id)
     deliver()
     assert statuses() == ["sent"]
 
@@ -81,7 +81,7 @@ def test_all_that_failed_is_retried_and_nothing_else(put: Put, deliver: Read, st
     for _ in range(3):
         put()
     deliver()
-    assert operate.retry_all(db.engine, Status.FAILED) == 2
+    assert actions.retry_all(db.engine, Status.FAILED) == 2
     deliver()
     assert statuses() == ["sent"] * 3
     assert len(smtp.accepted) == 3
@@ -92,7 +92,7 @@ def test_an_erased_secret_cannot_be_sent_again(put: Put, deliver: Read, smtp: Sm
     smtp.on("RCPT", reply("550 5.1.1 no"))
     deliver()
     with pytest.raises(NotPossible, match="its body has been erased"):
-        operate.retry(db.engine, email.id)
+        actions.retry(db.engine, email.id)
 
 
 def test_purging_removes_what_is_finished_and_old_and_nothing_else(
@@ -104,18 +104,18 @@ def test_purging_removes_what_is_finished_and_old_and_nothing_else(
     with db.engine.begin() as connection:
         connection.execute(sa.update(Email).where(Email.id == old.id).values(finished_at=datetime.now(UTC) - timedelta(days=31)))
     put(send_at=datetime.now(UTC) + timedelta(days=1))
-    assert sum(operate.purge(db.engine, timedelta(days=30))) == 1
+    assert sum(actions.purge(db.engine, timedelta(days=30))) == 1
     db.session.expire_all()
     assert statuses() == ["sent", "queued"]
     assert [one.email_id for one in db.session.scalars(sa.select(Attempt))] == [kept.id]
     assert db.session.scalar(sa.select(sa.func.count(Content.id))) == 2
-    assert sum(operate.purge(db.engine, timedelta(0))) == 1
+    assert sum(actions.purge(db.engine, timedelta(0))) == 1
     assert db.session.scalar(sa.select(sa.func.count(Content.id))) == 1
 
 
 def test_purging_goes_in_small_transactions(put: Put, deliver: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operate, "CHUNK", 2)
+    monkeypatch.setattr(actions, "PURGE_CHUNK", 2)
     for _ in range(5):
         put()
     deliver()
-    assert list(operate.purge(db.engine, timedelta(0))) == [2, 2, 1]
+    assert list(actions.purge(db.engine, timedelta(0))) == [2, 2, 1]

@@ -13,10 +13,10 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from flask_outbox.delivery.rq_worker import JOB, QUEUE
+from flask_outbox.testing import stall
 from flasky.admin.guard import PREFIX
 from tests.servers import wait_until
 from tests.site.visiting import fill, signed_in
-from tests.smtpserver import stall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from flask import Flask
     from werkzeug.routing import Rule
 
+    from flask_outbox.testing import SmtpServer
     from tests.servers import RedisServer, Site
-    from tests.smtpserver import SmtpServer
 
 ROOT = "/admin/rq"
 VALUES = {"instance_number": 0, "queue_name": QUEUE, "registry_name": "queued", "per_page": 8, "order": "asc", "page": 1}

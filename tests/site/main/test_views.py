@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
+    from flask_outbox.testing import SmtpServer
     from flasky.mail import Email
     from tests.servers import RedisServer
-    from tests.smtpserver import SmtpServer
 
 
 def names(app: Flask) -> list[str | None]:

@@ -1,8 +1,7 @@
-"""Settling on the driver itself: what Core would do, in one commit, and with what is left behind for others as it was."""
+"""Settling on the driver: it writes what Core would write, in one commit, and leaves the connection in its usual mode."""
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox import Attempt, Email
-from flask_outbox.store import settlement
+from flask_outbox.store import connection, statements
 from flask_outbox.store.outbox import Outbox, Try
 from flasky.extensions import db
 
@@ -66,7 +65,7 @@ def test_each_settle_is_a_commit_of_its_own(box: Outbox, put: Put, statuses: Rea
         assert statuses() == ["sent"] * count + ["sending"] * (3 - count)
 
 
-def test_a_lost_lease_changes_nothing_and_the_attempt_is_noted_all_the_same(box: Outbox, put: Put, statuses: Read) -> None:
+def test_a_lost_lease_changes_no_email_but_the_attempt_is_recorded(box: Outbox, put: Put, statuses: Read) -> None:
     put()
     batch = box.claim()
     assert batch is not None
@@ -77,14 +76,14 @@ def test_a_lost_lease_changes_nothing_and_the_attempt_is_noted_all_the_same(box:
     assert db.session.scalars(sa.select(Attempt.outcome)).all() == ["sent"]
 
 
-def test_a_driver_that_fails_is_an_error_of_sqlalchemy_and_the_next_try_has_a_new_connection(
+def test_an_error_of_the_driver_is_retried_on_a_new_connection(
     box: Outbox, put: Put, statuses: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put()
     batch = box.claim()
     assert batch is not None
     (email,) = batch.open.values()
-    execute, away = settlement.Prepared.execute, [True]
+    execute, away = statements.Prepared.execute, [True]
 
     def fail_once(self: Any, cursor: Any, values: Any) -> int:
         if away:
@@ -92,7 +91,7 @@ def test_a_driver_that_fails_is_an_error_of_sqlalchemy_and_the_next_try_has_a_ne
             raise db.engine.dialect.dbapi.OperationalError("away")  # type: ignore[union-attr]
         return execute(self, cursor, values)
 
-    monkeypatch.setattr(settlement.Prepared, "execute", fail_once)
+    monkeypatch.setattr(statements.Prepared, "execute", fail_once)
     assert box.settle_sent(batch, email, make_try())
     assert statuses() == ["sent"]
     assert db.session.scalar(sa.select(sa.func.count(Attempt.id))) == 1
@@ -109,8 +108,8 @@ def test_the_connection_works_as_usual_after_a_settle(box: Outbox, put: Put, sta
 
     # A transaction is a transaction again: what fails in it leaves nothing behind.
     def hold_and_fail() -> None:
-        with box._begin() as connection:
-            connection.execute(sa.update(Email).values(status="held"))
+        with box._database.begin() as current:
+            current.execute(sa.update(Email).values(status="held"))
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -119,77 +118,87 @@ def test_the_connection_works_as_usual_after_a_settle(box: Outbox, put: Put, sta
 
 
 @pytest.fixture
-def levels(quiet: Flask, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether SQLite was told to wait for the disk, settle by settle; PostgreSQL always does."""
+def fsyncs(quiet: Flask, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether SQLite was told to fsync, for each claim and each settle; PostgreSQL always does."""
     seen: list[bool] = []
-    synchronize = settlement._synchronize
+    set_fsync = connection._set_fsync
 
-    def note(connection: Any, *, fully: bool) -> None:
-        seen.append(fully)
-        synchronize(connection, fully=fully)
-        cursor = connection.connection.cursor()
-        assert cursor.execute("PRAGMA synchronous").fetchone() == (2 if fully else 1,)
+    def note(current: Any, *, on: bool) -> None:
+        seen.append(on)
+        set_fsync(current, on=on)
+        cursor = current.connection.cursor()
+        assert cursor.execute("PRAGMA synchronous").fetchone() == (2 if on else 1,)
 
-    monkeypatch.setattr(settlement, "_synchronize", note)
+    monkeypatch.setattr(connection, "_set_fsync", note)
     return seen
 
 
+class Clock:
+    """The clock by which the time since the last fsync is counted; the test moves it."""
+
+    seconds = 1000.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    one = Clock()
+    monkeypatch.setattr(connection, "time", one)
+    return one
+
+
 @sqlite
-def test_sqlite_waits_for_the_disk_each_ten_milliseconds(
-    box: Outbox, put: Put, levels: list[bool], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(settlement, "UNSYNCED", 60.0)
+def test_under_load_sqlite_fsyncs_each_ten_milliseconds(box: Outbox, put: Put, fsyncs: list[bool], clock: Clock) -> None:
     for _ in range(5):
         put()
     batch = box.claim()
     assert batch is not None
-    emails = list(batch.open.values())
-    for email in emails[:3]:
+    for email in list(batch.open.values()):
         box.settle_sent(batch, email, make_try())
-    monkeypatch.setattr(settlement, "UNSYNCED", 0.0)
-    for email in emails[3:]:
-        box.settle_sent(batch, email, make_try())
-    assert levels == [False, True, False, False, True, True]  # the claim, then the settles
+        clock.seconds += 0.004
+    assert fsyncs == [False, True, False, False, True, False]  # the claim, then the settles at 0, 4, 8, 12 and 16 ms
 
 
 @sqlite
-def test_an_email_that_comes_alone_waits_for_the_disk(box: Outbox, put: Put, levels: list[bool]) -> None:
+def test_an_email_that_comes_alone_is_fsynced(box: Outbox, put: Put, fsyncs: list[bool], clock: Clock) -> None:
     for _ in range(3):
         put()
         batch = box.claim()
         assert batch is not None
         (email,) = batch.open.values()
-        time.sleep(settlement.UNSYNCED * 1.5)
+        clock.seconds += connection.FSYNC_EVERY * 1.5
         box.settle_sent(batch, email, make_try())
-    assert levels == [False, True] * 3
+    assert fsyncs == [False, True] * 3
 
 
 @sqlite
-@pytest.mark.parametrize("end", ["rest", "close"])
-def test_the_last_of_a_rush_is_on_the_disk_when_it_is_over(box: Outbox, put: Put, levels: list[bool], end: str) -> None:
+@pytest.mark.parametrize("end", ["flush", "close"])
+def test_the_last_emails_of_a_rush_are_flushed_to_disk(box: Outbox, put: Put, fsyncs: list[bool], clock: Clock, end: str) -> None:
     for _ in range(3):
         put()
     batch = box.claim()
     assert batch is not None
     for email in list(batch.open.values()):
         box.settle_sent(batch, email, make_try())
-    assert levels[-1] is False
-    statements: list[str] = []
-    assert box._connection is not None
-    box._connection.connection.driver_connection.set_trace_callback(statements.append)  # type: ignore[union-attr]
+    assert fsyncs[-1] is False
+    executed: list[str] = []
+    assert box._database._connection is not None
+    box._database._connection.connection.driver_connection.set_trace_callback(executed.append)  # type: ignore[union-attr]
     getattr(box, end)()
-    assert "PRAGMA wal_checkpoint(PASSIVE)" in statements
-    box.rest()
-    assert len([one for one in statements if "checkpoint" in one]) == 1
-    # The site gets its connection back as it was.
+    assert "PRAGMA wal_checkpoint(PASSIVE)" in executed
+    box.flush()
+    assert len([one for one in executed if "checkpoint" in one]) == 1
+    # The pool gets its connection back in its usual mode.
     box.close()
     assert level() == 2
 
 
 @sqlite
-def test_an_app_that_does_not_wait_for_the_disk_is_not_made_to(quiet: Flask, put: Put) -> None:
-    def lower(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA synchronous = OFF")
+def test_an_app_that_has_switched_fsync_off_keeps_it_off(quiet: Flask, put: Put) -> None:
+    def lower(driver: Any, _: Any) -> None:
+        driver.execute("PRAGMA synchronous = OFF")
 
     engine = sa.create_engine(db.engine.url)
     sa.event.listen(engine, "connect", lower)
@@ -199,7 +208,7 @@ def test_an_app_that_does_not_wait_for_the_disk_is_not_made_to(quiet: Flask, put
     assert batch is not None
     (email,) = batch.open.values()
     box.settle_sent(batch, email, make_try())
-    with box._begin() as connection:
-        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 0
+    with box._database.begin() as current:
+        assert current.exec_driver_sql("PRAGMA synchronous").scalar_one() == 0
     box.close()
     engine.dispose()

@@ -1,0 +1,144 @@
+"""A worker's database connection: kept open, apart from the host's session, and tuned for many small commits.
+
+A rollback in the session cannot touch it. On PostgreSQL a single statement runs in autocommit mode, which saves the round trips
+of BEGIN and COMMIT. On SQLite not every commit waits for the disk.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from .sqlite_lock import take_write_lock
+from .statements import translate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.engine import Connection, Engine
+
+# What SQLAlchemy raises if the database is away or locked, or the pool has no connection left.
+DATABASE_AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
+# The longest time in seconds that SQLite commits without an fsync, under load. Such a commit survives a killed process, but not
+# a power cut: then those emails go out twice, so this limits the copies. An fsync for each email would halve the speed.
+FSYNC_EVERY = 0.01
+# SQLite's PRAGMA synchronous = NORMAL: fsync at a checkpoint only.
+NO_FSYNC = 1
+
+
+class WorkerConnection:
+    """One connection to *engine*'s database, opened when it is first needed and kept until ``close``.
+
+    Its context managers raise SQLAlchemy's errors, for statements that are executed on the driver itself too. After an error of
+    the database the connection is dropped, and the next use opens another.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._is_sqlite = engine.dialect.name == "sqlite"
+        driver: Any = engine.dialect.dbapi
+        self._driver_error: type[Exception] = driver.Error
+        self._connection: Connection | None = None
+        self._fsynced_at, self._is_fsynced = 0.0, True
+
+    @contextmanager
+    def use(self) -> Iterator[Connection]:
+        """Give the connection, in whichever mode it was left."""
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        try:
+            yield self._connection
+        except sa.exc.DBAPIError:
+            self._drop()
+            raise
+        except self._driver_error as error:
+            self._drop()
+            raise translate(error, self._engine.dialect) from error
+
+    @contextmanager
+    def begin(self, *, fsync: bool = True) -> Iterator[Connection]:
+        """Give the connection in a transaction, which is committed at the end; without *fsync* a power cut may undo it."""
+        with self.use() as connection:
+            _set_autocommit(connection, on=False)
+            with connection.begin():
+                if not fsync and self._is_sqlite:
+                    _set_fsync(connection, on=False)
+                yield connection
+
+    @contextmanager
+    def begin_on_driver(self) -> Iterator[Connection]:
+        """Give the connection for a few prepared statements, and commit them with an fsync every FSYNC_EVERY seconds.
+
+        On PostgreSQL each statement is a transaction of its own.
+        """
+        with self.use() as connection:
+            if not self._is_sqlite:
+                _set_autocommit(connection, on=True)
+                yield connection
+                return
+            fsync = time.monotonic() - self._fsynced_at >= FSYNC_EVERY
+            _set_fsync(connection, on=fsync)
+            take_write_lock(connection)
+            yield connection
+            connection.connection.commit()
+            if fsync:
+                self._fsynced_at = time.monotonic()
+            self._is_fsynced = fsync
+
+    def flush(self) -> None:
+        """Flush pending commits to disk, and set the connection back to the mode in which the pool gave it."""
+        if self._connection is None or self._connection.invalidated:
+            return
+        with self.use() as connection:
+            _set_autocommit(connection, on=False)
+            if not self._is_sqlite:
+                return
+            if not self._is_fsynced:
+                # A checkpoint fsyncs; an empty commit would not.
+                connection.connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                self._is_fsynced = True
+            _set_fsync(connection, on=True)
+
+    def close(self) -> None:
+        """Flush, and give the connection back to the pool."""
+        try:
+            self.flush()
+        finally:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.invalidate()
+        self.close()
+
+
+def database_now(connection: Connection) -> datetime:
+    """Return the time that all workers share: PostgreSQL's, because the clocks of two hosts differ, or this host's for SQLite."""
+    if connection.dialect.name == "postgresql":
+        now: datetime = connection.scalars(sa.select(sa.func.clock_timestamp())).one()
+        return now.astimezone(UTC)
+    return datetime.now(UTC)
+
+
+def _set_fsync(connection: Connection, *, on: bool) -> None:
+    """Set whether a commit on this SQLite *connection* waits for the disk: as the app has configured it, or not at all."""
+    info, cursor = connection.info, connection.connection.cursor()
+    if "synchronous" not in info:
+        info["synchronous"] = info["synchronous now"] = cursor.execute("PRAGMA synchronous").fetchone()[0]
+    level = info["synchronous"] if on else min(info["synchronous"], NO_FSYNC)
+    if level != info["synchronous now"]:
+        cursor.execute(f"PRAGMA synchronous = {level}")
+        info["synchronous now"] = level
+
+
+def _set_autocommit(connection: Connection, *, on: bool) -> None:
+    """Set whether each statement on *connection* is a transaction of its own; remembered, because asking the driver is slow."""
+    info, driver = connection.info, connection.connection.driver_connection
+    if info.get("autocommit", False) is not on:
+        driver.autocommit = info["autocommit"] = on  # type: ignore[union-attr] # psycopg has it

@@ -1,0 +1,119 @@
+"""Leases: what a worker has claimed, for how long, and how a lease is renewed, given back, or recovered from a dead worker."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from .models import Status, emails
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+# After this a killed worker's emails may be claimed again. With the next sweep they go out well within 90 s.
+LEASE = timedelta(seconds=60)
+UNCLAIMED = {"status": Status.QUEUED.value, "lease": None, "lease_until": None}
+
+
+class LeaseLost(Exception):  # noqa: N818 - internal to the package: no error, but another worker's turn
+    """Tell a worker not to go on with the emails it has claimed: another may have them."""
+
+
+def uptime() -> float:
+    """Return seconds from a clock that on Linux goes on while the host sleeps."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)
+
+
+def lease_until(now: datetime) -> datetime:
+    """Return when a lease that begins *now* runs out."""
+    return now + LEASE
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A claimed email: the columns that a worker needs."""
+
+    id: int
+    content_id: int
+    recipient: str
+    tries: int
+    due_since: datetime
+    expires_at: datetime | None
+    priority: int
+    send_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """The message of a claimed email; *source* is None if it was secret and has been erased."""
+
+    sender: str
+    source: bytes | None
+    secret: bool
+
+
+class Batch:
+    """The emails of one claim, under one lease: ``open`` are those not yet settled, ``messages`` what to send, by content id.
+
+    *begun* is the uptime before the claim was sent to the database. *clock* is the database's time, and the uptime at which it
+    was read.
+    """
+
+    def __init__(
+        self, token: str, claimed: list[Claimed], messages: dict[int, StoredMessage], begun: float, clock: tuple[datetime, float]
+    ) -> None:
+        self.token = token
+        self.open = {email.id: email for email in sorted(claimed, key=lambda email: (email.priority, email.send_at, email.id))}
+        self.messages = messages
+        self._renewed_at = begun
+        self._clock = clock
+
+    def now(self) -> datetime:
+        """Return the database's time, without asking it again."""
+        now, read_at = self._clock
+        return now + timedelta(seconds=uptime() - read_at)
+
+    @property
+    def age(self) -> float:
+        """Return the seconds since the claim or the last renewal, counted from before the statement was sent."""
+        return uptime() - self._renewed_at
+
+    @property
+    def is_half_over(self) -> bool:
+        """Return whether it is time to renew the lease."""
+        return self.age >= LEASE.total_seconds() / 2
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the lease has run out, so that another worker may have the emails."""
+        return self.age >= LEASE.total_seconds()
+
+    def mark_renewed(self, begun: float) -> None:
+        """Count the lease's age from *begun*, the uptime before the renewal was sent to the database."""
+        self._renewed_at = begun
+
+
+def renew(connection: Connection, batch: Batch, now: datetime) -> bool:
+    """Renew the lease of *batch* from *now* on, and return whether all its open emails are still under it."""
+    mine = emails.c.lease == batch.token, emails.c.id.in_(list(batch.open))
+    renewed = connection.execute(sa.update(emails).where(*mine).values(lease_until=lease_until(now))).rowcount
+    return renewed == len(batch.open)
+
+
+def release(connection: Connection, token: str) -> None:
+    """Give back the emails under the lease *token*, unchanged."""
+    mine = emails.c.lease == token, emails.c.status == Status.SENDING.value
+    connection.execute(sa.update(emails).where(*mine).values(UNCLAIMED))
+
+
+def recover(connection: Connection, now: datetime) -> int:
+    """Give back the emails whose lease ran out before *now*, and return how many: their worker is dead or was frozen."""
+    lost = emails.c.status == sa.literal(Status.SENDING.value, literal_execute=True), emails.c.lease_until < now
+    if connection.scalar(sa.select(emails.c.id).where(*lost).limit(1)) is None:
+        return 0
+    return connection.execute(sa.update(emails).where(*lost).values(UNCLAIMED)).rowcount
