@@ -81,7 +81,7 @@ class Mail(flask_mail.Mail):
         app.after_request(_note_refusal)
         if state.bell.is_local:
             # What an earlier process left behind goes out once this one serves.
-            app.before_request(_StartOnce(state))
+            app.before_request(_StartOnce())
         return state
 
     def connect(self) -> Connection:
@@ -150,11 +150,10 @@ def _note_refusal(response: Response) -> Response:
 class _StartOnce:
     """Start the background thread with the first request of this process."""
 
-    def __init__(self, state: MailState) -> None:
-        self._bell = state.bell
+    def __init__(self) -> None:
         self._pid = 0
 
     def __call__(self) -> None:
         if self._pid != os.getpid():
             self._pid = os.getpid()
-            self._bell.ring()
+            current_state().ring()

@@ -59,6 +59,20 @@ def test_each_app_sends_to_its_own_server_from_its_own_database(make_flask: Call
         server.stop()
 
 
+def test_an_app_that_is_bound_twice_has_one_thread(make_flask: Callable[..., Flask], tmp_path: Path) -> None:
+    app = make_flask(SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path / 'host.sqlite3'}", MAIL_DELIVERY="thread")
+    db = SQLAlchemy(app)
+    mail = Mail(app)
+    mail.init_app(app)
+    with app.app_context():
+        db.create_all()
+    app.test_client().get("/")
+    assert len(deliverers()) == 1
+    app.extensions["mail"].bell.stop()
+    with app.app_context():
+        db.engine.dispose()
+
+
 def make_and_use(make_flask: Callable[..., Flask], path: Path, smtp: SmtpServer, number: int) -> weakref.ref[Flask]:
     app = make_flask(f"app{number}", SQLALCHEMY_DATABASE_URI=f"sqlite:///{path / f'{number}.sqlite3'}", MAIL_DELIVERY="thread")
     db = SQLAlchemy(app)

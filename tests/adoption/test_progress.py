@@ -12,6 +12,7 @@ from flask_outbox import Mail, send_email
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from flask import Flask
 
@@ -135,6 +136,23 @@ def test_in_a_failed_transaction_postgresql_says_so_itself(on_postgresql: Any, i
     on_postgresql.session.rollback()
     send()
     assert in_outbox(on_postgresql.engine) == ["a@b.example"]
+
+
+def test_a_locked_sqlite_says_so_in_sqlalchemy_s_words(make_flask: Callable[..., Flask], tmp_path: Path) -> None:
+    options = {"connect_args": {"timeout": 0.1}}
+    app = make_flask(SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path / 'host.sqlite3'}", SQLALCHEMY_ENGINE_OPTIONS=options)
+    db = SQLAlchemy(app)
+    Mail(app)
+    with app.app_context():
+        db.create_all()
+        with db.engine.connect() as other:
+            other.exec_driver_sql("BEGIN IMMEDIATE")
+            db.session.begin_nested()
+            with pytest.raises(sa.exc.OperationalError, match="database is locked"):
+                db.session.execute(sa.text("SELECT 1"))
+        db.session.rollback()
+        db.session.remove()
+        db.engine.dispose()
 
 
 def test_a_savepoint_that_is_rolled_back_takes_its_email_along(db: Any, in_outbox: Any) -> None:

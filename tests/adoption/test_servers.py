@@ -8,8 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis import Redis
+from rq import Queue
 
 from flask_outbox.testing import slow
+from tests.adoption.conftest import psycopg_url
 from tests.servers import wait_until
 
 if TYPE_CHECKING:
@@ -56,6 +59,10 @@ async def add_slowly(name):
     await asyncio.sleep(0.01)
     db.session.commit()
     return str(os.getpid())
+
+def job(name):
+    with app.app_context():
+        send_email(f"{name}@b.example", "Hi", "hello", name=name)
 
 @app.get("/sent")
 def sent():
@@ -154,6 +161,22 @@ def test_a_pool_of_one_connection_serves_requests_and_the_thread(
         assert host.post("/users/late").status_code == 200
         longest = max(longest, time.monotonic() - begun)
     assert longest < 3, "a request waited for the thread"
-    smtp.normally()
+    smtp.reset()
     smtp.wait_for(2 * len(NAMES) + 10, 30)
     assert "Traceback" not in web.output
+
+
+def test_a_job_of_rq_s_waits_for_its_email(
+    host_process: Callable[..., HostProcess], database_url: str, redis_url: str, smtp: SmtpServer
+) -> None:
+    """RQ's child process leaves as soon as the job is done, and takes a thread with it."""
+    host = host_process(APP, FLASK_SQLALCHEMY_DATABASE_URI=psycopg_url(database_url))
+    host.run("flask", "create-tables")
+    smtp.on("DOT", slow(0.5), always=True)
+    with Redis.from_url(redis_url) as redis:
+        for number in range(3):
+            Queue(connection=redis).enqueue("app.job", f"user{number}")
+    host.run("rq", "worker", "--burst", "-u", redis_url)
+    assert [one.recipient for one in smtp.accepted] == [f"user{number}@b.example" for number in range(3)]
+    host.serve()
+    assert host.get("/sent") == "3"
