@@ -8,7 +8,7 @@ import click
 
 from ..state import current_state
 from ..store.models import Base
-from ..store.schema import compare, statements
+from ..store.schema.compare import compare, statements
 from .group import mail_cli
 from .printing import count
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from ..errors import MailError
 from ..state import current_state
-from ..store.actions import NotPossible
+from ..store.operations.actions import NotPossible
 
 # PostgreSQL's codes for a missing table and a missing column.
 UNDEFINED_TABLE, UNDEFINED_COLUMN = "42P01", "42703"

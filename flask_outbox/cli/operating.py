@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ..state import current_state
-from ..store.actions import cancel, purge, retry, retry_all
 from ..store.models import Status
-from ..store.overview import overview
+from ..store.operations.actions import cancel, purge, retry, retry_all
+from ..store.operations.overview import overview
 from .group import mail_cli
 from .parameters import LARGEST_ID, Age, email_id
 from .printing import count, exit_if_unhealthy

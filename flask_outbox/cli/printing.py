@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..store.history import timeline
+from ..store.operations.history import timeline
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -7,7 +7,7 @@ import click
 from ..message.address import parse
 from ..state import current_state
 from ..store.models import Email, Status
-from ..store.overview import newest_emails, newest_to, overview
+from ..store.operations.overview import newest_emails, newest_to, overview
 from .group import mail_cli, open_session
 from .parameters import LIMIT, email_id
 from .printing import exit_if_unhealthy, local_time, print_email

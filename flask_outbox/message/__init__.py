@@ -1,1 +1,1 @@
-"""Write: from addresses and templates to the bytes of a message. No database, no network."""
+"""Writes a message: from addresses and templates to bytes. Touches no database and no network."""

@@ -1,1 +1,1 @@
-"""Keep: the tables of the outbox, and everything that may happen to a row. No SMTP, no RQ."""
+"""Keeps the outbox in the host's database: the tables, and every change of a row. Speaks no SMTP."""

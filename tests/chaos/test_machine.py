@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from flask_outbox.store import actions, health, lease, outbox
+from flask_outbox.store import health, lease, outbox
 from flask_outbox.store.lease import LEASE, LeaseLost
 from flask_outbox.store.models import Base, Status, contents, emails
+from flask_outbox.store.operations import actions
 from flask_outbox.store.outbox import Outbox, Try
 from flasky import sqlite
 from tests.chaos.conftest import LONG

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from tests.smtpserver import SmtpServer
+    from flask_outbox.testing import SmtpServer
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from tests.smtpserver import SmtpServer, reply, slow
 
 from flask_outbox import Email, Message, enqueue
 from flask_outbox.store.models import Health
+from flask_outbox.testing import SmtpServer, reply, slow
 from flasky.extensions import db
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def test_a_refusal_of_us_fails_nothing(
     assert db.session.scalars(sa.select(Health)).one().ours
     assert "our own configuration" in caplog.text
     assert "b@example.com" not in caplog.text
-    smtp.normally()
+    smtp.reset()
     due()
     deliver()
     assert statuses() == ["sent"] * 4
@@ -73,7 +73,7 @@ def test_the_same_refusal_for_five_recipients_stops_the_outbox_and_fails_nothing
     assert outcomes() == [("refused", 554)] * 5
     assert "five recipients in a row" in db.session.scalars(sa.select(Health)).one().reason
     assert [email.tries for email in db.session.scalars(sa.select(Email))] == [0] * 7
-    smtp.normally()
+    smtp.reset()
     due()
     deliver()
     assert statuses() == ["sent"] * 7

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
-from tests.smtpserver import SmtpServer, drip, drop, garbage, reply, stall
 
 from flask_outbox.errors import Unavailable
 from flask_outbox.smtp.envelope import Envelope
 from flask_outbox.smtp.server import Server
 from flask_outbox.smtp.transport import Transport
+from flask_outbox.testing import SmtpServer, drip, drop, garbage, reply, stall
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from flask_outbox import Message, enqueue
 from flask_outbox.errors import Held
 from flask_outbox.smtp.envelope import Envelope
 from flask_outbox.smtp.staging import Staging
-from flask_outbox.store import actions
+from flask_outbox.store.operations import actions
 from flasky.extensions import db
 from flasky.mail import mail
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from .models import Email, Health, Status
+from ..models import Email, Health, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

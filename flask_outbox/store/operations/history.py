@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .models import Attempt, Email, Status
+from ..models import Attempt, Email, Status
 
 if TYPE_CHECKING:
     from datetime import datetime

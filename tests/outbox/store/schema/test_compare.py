@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox.store.models import Base, copy_tables
-from flask_outbox.store.schema import Difference, compare, statements
+from flask_outbox.store.schema.compare import Difference, compare, statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

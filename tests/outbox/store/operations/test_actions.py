@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox import Attempt, Email, Message, Status, enqueue
-from flask_outbox.store import actions
-from flask_outbox.store.actions import NotPossible
 from flask_outbox.store.models import Content
+from flask_outbox.store.operations import actions
+from flask_outbox.store.operations.actions import NotPossible
 from flask_outbox.store.outbox import Outbox, Try
 from flask_outbox.testing import SmtpServer, reply
 from flasky.extensions import db

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from .models import Status, attempts, contents, emails
-from .statements import erase_secret
+from ..models import Status, attempts, contents, emails
+from ..statements import erase_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,1 @@
+"""What an operator may see of the outbox, and do to it."""
