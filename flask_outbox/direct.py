@@ -106,6 +106,10 @@ class Connection(flask_mail.Connection):
         self.num_emails += 1
         flask_mail.email_dispatched.send(self.mail.app, message=message)
 
+    def send_message(self, *args: Any, **kwargs: Any) -> None:
+        """Send ``Message(*args, **kwargs)`` now."""
+        self.send(Message(*args, **kwargs))
+
     def _transmit(self, wire: WrittenMessage, sender: str) -> list[tuple[str, TransmissionError]]:
         """Send to each recipient, and return those who got nothing; once the server is unavailable, that is all the others."""
         failures: list[tuple[str, TransmissionError]] = []

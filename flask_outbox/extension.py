@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+from importlib import metadata as packages
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import flask_mail
-from flask import Flask, g
+from flask import Flask, Response, g, got_request_exception
 
 from .cli import mail_cli
 from .direct import Connection, Message
@@ -17,7 +20,7 @@ from .store.models import copy_tables
 from .store.transaction import watch_engine, watch_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import sqlalchemy as sa
 
@@ -30,8 +33,8 @@ class Mail(flask_mail.Mail):
     *db* is where the outbox is kept: nothing if the app uses Flask-SQLAlchemy or Flask-SQLAlchemy-Lite; a ``scoped_session``
     of plain SQLAlchemy, whose transactions the emails join; a ``sessionmaker`` or an ``Engine``, and then every email is
     committed alone unless ``enqueue`` is handed a session. *metadata* is where the host describes its tables, if *db* does
-    not say. *bell* is called after each commit with due mail, instead of what MAIL_DELIVERY says: ``deliver_mail.delay`` of
-    a Celery task that calls ``mail.deliver()``.
+    not say. *bell* is called after each commit with due mail, such as ``deliver_mail.delay`` of a Celery task that calls
+    ``mail.deliver()``. It replaces what MAIL_DELIVERY says, except ``manual``, the default with TESTING.
     """
 
     def __init__(
@@ -58,22 +61,27 @@ class Mail(flask_mail.Mail):
             problems += error.problems
         try:
             database = find_database(app, db if db is not None else self._db, self._metadata)
-            if database.metadata is not None:
-                copy_tables(database.metadata)
-        except (Unusable, ValueError) as error:
+        except Unusable as error:
             problems.append(str(error))
-        if settings is not None and database is not None:
+        if settings is not None:
+            problems += _package_problems(settings)
+        if settings is not None and database is not None and self._bell is None:
             problems += _conflicts(settings, database)
         if problems or settings is None or database is None:
             raise ConfigurationError(problems)
-        state = app.extensions[KEY] = MailState(app, settings, database, self._bell)
+        try:
+            copy_tables(database.metadata)
+        except ValueError as error:
+            raise ConfigurationError([str(error)]) from error
+        state = app.extensions[KEY] = MailState(app, settings, database, Connection, self._bell)
         watch_engine(database.engine)
         watch_sessions()
         app.cli.add_command(mail_cli)
-        app.teardown_appcontext(_note_failure)
+        got_request_exception.connect(_note_error, app)
+        app.after_request(_note_refusal)
         if state.bell.is_local:
             # What an earlier process left behind goes out once this one serves.
-            app.before_request(_StartOnce(state))
+            app.before_request(_StartOnce())
         return state
 
     def connect(self) -> Connection:
@@ -108,19 +116,44 @@ def _conflicts(settings: MailSettings, database: Database) -> list[str]:
     return []
 
 
-def _note_failure(error: BaseException | None) -> None:
-    if error is not None:
+def _package_problems(settings: MailSettings) -> Iterator[str]:
+    """Say which package is missing or too old."""
+    wanted = {"Flask-Mail": (0, 10)}
+    if settings.delivery == "rq":
+        wanted["rq"] = (2, 0)
+        if find_spec("rq") is None:
+            yield "MAIL_DELIVERY is rq, and RQ is not installed: pip install flask-outbox[rq]"
+    for name, oldest in wanted.items():
+        try:
+            version = packages.version(name)
+        except packages.PackageNotFoundError:
+            # Not installed, which was said; or frozen into one file, which carries no versions.
+            continue
+        if tuple(map(int, re.findall(r"\d+", version)[:2])) < oldest:
+            yield f"{name} {version} is too old: install {name} {'.'.join(map(str, oldest))} or newer"
+
+
+# The status from which on a response says that the request failed.
+ERROR_STATUS = 400
+
+
+def _note_error(app: Flask, **_: object) -> None:
+    setattr(g, FAILED, True)
+
+
+def _note_refusal(response: Response) -> Response:
+    if response.status_code >= ERROR_STATUS:
         setattr(g, FAILED, True)
+    return response
 
 
 class _StartOnce:
     """Start the background thread with the first request of this process."""
 
-    def __init__(self, state: MailState) -> None:
-        self._bell = state.bell
+    def __init__(self) -> None:
         self._pid = 0
 
     def __call__(self) -> None:
         if self._pid != os.getpid():
             self._pid = os.getpid()
-            self._bell.ring()
+            current_state().ring()

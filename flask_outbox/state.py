@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import weakref
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ from flask import Flask, current_app, g
 from .delivery.bells import Bell, CallableBell, InlineBell, ThreadBell
 from .delivery.couriers import Couriers
 from .delivery.delivery import Delivery
-from .delivery.rate import Rate
 from .delivery.thread import Deliverer
 from .message.templates import mail_templates
 from .smtp.oauth import OAuth
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from redis import Redis
     from sqlalchemy.engine import Engine
 
+    from .delivery.rate import Rate
     from .delivery.rq_worker import Worker
     from .settings import MailSettings
     from .store.database import Database
@@ -46,7 +47,14 @@ KEY = "mail"
 class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail keeps for each app, which others look up
     """The library's state for one app, at ``app.extensions["mail"]``; a plain ``flask_mail`` finds its own fields there."""
 
-    def __init__(self, app: Flask, settings: MailSettings, database: Database, bell: Callable[[], object] | None) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        settings: MailSettings,
+        database: Database,
+        connect: Callable[[MailState], flask_mail.Connection],
+        bell: Callable[[], object] | None = None,
+    ) -> None:
         super().__init__(
             settings.server,
             settings.username,
@@ -67,7 +75,8 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
         self.rate = _make_rate(settings)
         if settings.debug:
             logging.getLogger(f"{__package__}.smtp").setLevel(logging.DEBUG)
-        self.bell: Bell = CallableBell(bell) if bell is not None else self._make_bell(app)
+        self._connect = connect
+        self.bell: Bell = self._make_bell(app) if bell is None or settings.delivery == "manual" else CallableBell(bell)
 
     @property
     def app(self) -> Flask:
@@ -77,6 +86,10 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
             message = "the app is gone"
             raise RuntimeError(message)
         return app
+
+    def connect(self) -> flask_mail.Connection:
+        """Open a connection for ``current_app.extensions["mail"].send(message)``, which other extensions call."""
+        return self._connect(self)
 
     @property
     def engine(self) -> Engine:
@@ -105,10 +118,8 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
 
                 return RqBell(self.connect_redis(BELL_TIMEOUT))
             case "thread":
-                bell = ThreadBell(partial(Deliverer, self._make_couriers(Bell().ring), is_guest=True))
-                # At the end of the app, or of the process.
-                weakref.finalize(app, bell.stop)
-                return bell
+                is_needed = partial(_exists, weakref.ref(app))
+                return ThreadBell(partial(Deliverer, self._make_couriers(Bell().ring), is_guest=True, is_needed=is_needed))
             case "inline":
                 return InlineBell(self.deliver)
             case _:
@@ -128,7 +139,8 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
 
     def _make_couriers(self, ring: Callable[[], None]) -> Callable[[], Couriers]:
         """Return a function that makes what delivers, and holds no app."""
-        return partial(make_delivery, self.settings, self.smtp, self.engine, self.rate, ring)
+        engine = self.database.engine_for(self.settings.connections)
+        return partial(make_delivery, self.settings, self.smtp, engine, self.rate, ring)
 
     def make_deliverer(self) -> Deliverer:
         """Return a background thread that delivers, not yet started."""
@@ -165,15 +177,18 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
         try:
             if joined.is_due:
                 self.bell.ring()
+        except Exception:
+            log.exception("mail: the bell failed after a commit; the email is stored, and whoever delivers next sends it")
+        try:
             for message in joined.messages:
                 flask_mail.email_dispatched.send(self.app, message=message)
         except Exception:
-            log.exception("mail: an error after a commit; the email is stored, and the next sweep sends it")
+            log.exception("mail: a receiver of email_dispatched failed after a commit; the email is stored all the same")
 
     def on_abandon(self, joined: Joined) -> None:
         """Report emails whose transaction was neither committed nor rolled back, unless an error explains that."""
-        if g and g.get(FAILED):
-            log.info("mail: %d emails were discarded, because the request failed before its commit", joined.count)
+        if sys.exc_info()[1] is not None or (g and g.get(FAILED)):
+            log.info("mail: %d emails were discarded, because an error came before the commit", joined.count)
             return
         log.error(
             "mail: %d emails joined a transaction that was never committed, so they do not exist: "
@@ -184,6 +199,10 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
 
 # Where flask.g says that the current context has failed.
 FAILED = "_outbox_failed"
+
+
+def _exists(reference: weakref.ref[Flask]) -> bool:
+    return reference() is not None
 
 
 def current_state() -> MailState:
@@ -235,6 +254,8 @@ def make_delivery(settings: MailSettings, server: Server, engine: Engine, rate: 
 def _make_rate(settings: MailSettings) -> Rate | None:
     if not settings.rate:
         return None
+    from .delivery.rate import Rate  # noqa: PLC0415 - loads limits only if it is used
+
     unverified: dict[str, Any] = {}
     if settings.redis_url.startswith("rediss:") and not settings.redis_tls_verify:
         unverified = {"ssl_cert_reqs": "none"}

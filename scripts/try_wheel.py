@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -20,7 +21,7 @@ OPTIONAL = ("rq", "redis", "limits", "flask_sqlalchemy", "flask_security", "psyc
 IMPORTS = f"""
 import sys
 from {PACKAGE} import Mail, send_email
-sys.exit(", ".join(sorted(name for name in {OPTIONAL!r} if name in sys.modules)))
+sys.exit(", ".join(sorted(name for name in {OPTIONAL!r} if name in sys.modules)) or None)
 """
 
 HOST = """
@@ -35,7 +36,7 @@ with SmtpServer() as server:
     sys.path.insert(0, str(example))
     from app import app
 
-    answer = app.test_client().post("/", data={"email": "susan@example.com", "name": "susan"})
+    answer = app.test_client().post("/users/susan")
     assert answer.status_code < 400, answer.status
     mail = server.wait_for(1)[0]
     print("arrived:", mail.recipient)
@@ -80,9 +81,9 @@ def try_it(python: Path, folder: Path) -> None:
     loaded = run(python, "-c", IMPORTS, cwd=folder)
     host = folder / "host.py"
     host.write_text(HOST)
-    work = folder / "work"
-    work.mkdir()
-    print(loaded or "loads nothing optional;", run(python, host, ROOT / "examples" / "quickstart", work, cwd=folder))
+    # A copy, because the app keeps its database beside itself.
+    work = shutil.copytree(ROOT / "examples" / "quickstart", folder / "work", ignore=shutil.ignore_patterns("instance"))
+    print(loaded or "loads nothing optional;", run(python, host, work, work, cwd=folder))
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ A bell says of itself how it behaves. The one that wakes an RQ worker is in ``rq
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .thread import Deliverer
+
+
+# How long a job of RQ waits for the thread, in seconds.
+JOB_WAITS = 10.0
 
 
 class Bell:
@@ -72,8 +77,18 @@ class ThreadBell(Bell):
                 self._deliverer = self._make_deliverer().start()
             else:
                 self._deliverer.ring()
+            deliverer = self._deliverer
+        if _is_in_rq_job():
+            deliverer.ring_and_wait(JOB_WAITS)
+            self.stop()
 
     def stop(self) -> None:
-        """Stop the thread; it gives back what it has claimed."""
+        """Stop the thread and wait for its end; it gives back what it has claimed."""
         if self._deliverer is not None and self._deliverer.is_running:
             self._deliverer.stop()
+
+
+def _is_in_rq_job() -> bool:
+    """Return whether this process is RQ's child for one job: it leaves with the job, in the middle of whatever a thread does."""
+    rq = sys.modules.get("rq")
+    return rq is not None and rq.get_current_job() is not None

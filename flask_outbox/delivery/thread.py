@@ -6,11 +6,13 @@ that RQ's signals, its alarms and a lost Redis never touch an email on the wire.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import sqlalchemy as sa
 
@@ -32,17 +34,35 @@ LONGEST_PASS = 10.0
 FINISH_WITHIN = 3.0
 GIVE_BACK_WITHIN = 0.3
 
+_running: WeakSet[Deliverer] = WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    """Stop every thread before the interpreter cuts them off in the middle of an email."""
+    for deliverer in list(_running):
+        if deliverer.is_running:
+            deliverer.stop()
+
+
+def _always() -> bool:
+    return True
+
 
 class Deliverer:
     """A background thread that delivers until it is stopped.
 
     *make_delivery* opens the connections that it uses. It must not hold the app: an app that nobody needs any more ends its
     thread. With *is_guest* the thread shares the app's connection pool with requests, and keeps no connection while idle.
+    Once *is_needed* returns false, the thread ends with its next sweep.
     """
 
-    def __init__(self, make_delivery: Callable[[], Couriers], *, is_guest: bool = False) -> None:
+    def __init__(
+        self, make_delivery: Callable[[], Couriers], *, is_guest: bool = False, is_needed: Callable[[], bool] = _always
+    ) -> None:
         self._make_delivery = make_delivery
         self._is_guest = is_guest
+        self._is_needed = is_needed
         self._delivery: Couriers | None = None
         self._wanted = threading.Event()
         self._idle = threading.Condition()
@@ -60,6 +80,7 @@ class Deliverer:
         """Start the thread, beginning with a sweep, and return the deliverer."""
         self._wanted.set()
         self._thread.start()
+        _running.add(self)
         return self
 
     def ring(self) -> None:
@@ -107,7 +128,7 @@ class Deliverer:
         while not self._stopping.is_set():
             self._wanted.wait(SWEEP_EVERY)
             self._wanted.clear()
-            if self._stopping.is_set():
+            if self._stopping.is_set() or not self._is_needed():
                 break
             try:
                 self._pass()

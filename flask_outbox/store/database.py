@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
-from sqlalchemy.pool import AssertionPool, SingletonThreadPool, StaticPool
+from sqlalchemy.pool import AssertionPool, NullPool, QueuePool, SingletonThreadPool, StaticPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,6 +55,25 @@ class Database:
         """Return whether all threads share one connection, so that none can deliver in the background."""
         return isinstance(self.engine.pool, SHARED)
 
+    def engine_for(self, connections: int) -> sa.Engine:
+        """Return an engine for deliveries that keep up to *connections* while they wait for the SMTP server.
+
+        That is the host's own, unless its pool is so small that requests would time out meanwhile: then it is a twin without
+        a pool.
+        """
+        pool = self.engine.pool
+        if not isinstance(pool, QueuePool) or _capacity(pool) >= 2 * connections:
+            return self.engine
+        own = NullPool(pool._creator, dialect=self.engine.dialect, _dispatch=pool.dispatch)  # noqa: SLF001 - SQLAlchemy has no public way to open connections as another engine does
+        options = dict(self.engine.get_execution_options())
+        return sa.Engine(own, self.engine.dialect, self.engine.url, execution_options=options, hide_parameters=True)
+
+
+def _capacity(pool: QueuePool) -> float:
+    """Return how many connections *pool* gives out at the same time."""
+    overflow = pool._max_overflow  # noqa: SLF001 - SQLAlchemy says only how many of them are in use
+    return float("inf") if overflow < 0 or pool.size() == 0 else pool.size() + overflow
+
 
 def find_database(app: Flask, given: Any, metadata: sa.MetaData | None) -> Database:
     """Return the database of *app*: the *given* one, or that of the extension that the app uses.
@@ -95,7 +114,8 @@ def _recognize(app: Flask, given: Any, metadata: sa.MetaData | None) -> Database
         return Database(_bind_of(given), metadata, None)
     if isinstance(given, scoped_session):
         return Database(_bind_of(given.session_factory), metadata, given)
-    if hasattr(given, "session") and hasattr(type(given), "engine"):
+    # Not hasattr(given, ...): Flask-SQLAlchemy-Lite's properties need an app context.
+    if hasattr(type(given), "engine") and ("session" in vars(given) or hasattr(type(given), "session")):
         return Database(_engine_of(app, given), metadata or getattr(given, "metadata", None), lambda: _session_of(given))
     message = (
         f"the outbox cannot use {type(given).__name__} as its database: hand over a scoped_session, a sessionmaker, an Engine, "
@@ -122,7 +142,7 @@ def _engine_of(app: Flask, extension: Any) -> sa.Engine:
             engine = extension.engine
         except KeyError as error:
             message = (
-                "the outbox needs a default database, and the app has only others: set SQLALCHEMY_DATABASE_URI, "
+                "the outbox needs the app's default database, and the app has only others: configure a default one, "
                 "or hand over the engine that shall hold the outbox: Mail(app, db=engine)"
             )
             raise Unusable(message) from error

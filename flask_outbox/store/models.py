@@ -197,13 +197,16 @@ class Health(Base):
     next_try_at: Mapped[datetime]
 
 
-def copy_tables(metadata: sa.MetaData) -> None:
+def copy_tables(metadata: sa.MetaData | None) -> None:
     """Describe the outbox tables in the host's *metadata*, so that ``db.create_all()`` and ``flask db migrate`` see them.
 
-    The tables take the metadata's schema. The copies hold plain types, so that a generated migration imports nothing of ours.
+    The tables take the metadata's schema; without metadata, they are in the default schema and the host makes them. The copies
+    hold plain types, so that a generated migration imports nothing of ours.
     Raises ValueError if another app of this process keeps its outbox in another schema.
     """
-    _use_schema(metadata.schema)
+    _use_schema(None if metadata is None else metadata.schema)
+    if metadata is None:
+        return
     for table in Base.metadata.sorted_tables:
         if table.key not in metadata.tables:
             for column in table.to_metadata(metadata, schema=metadata.schema).columns:  # type: ignore[arg-type] # None is documented: the target's own

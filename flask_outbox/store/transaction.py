@@ -215,4 +215,5 @@ def _begin_before_savepoint(connection: Connection, name: str) -> None:
     """
     driver: Any = connection.connection.dbapi_connection
     if not driver.in_transaction:
-        driver.execute("BEGIN IMMEDIATE")
+        # Through SQLAlchemy, so that a locked database raises its error, and not the driver's.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

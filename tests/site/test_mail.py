@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask import Flask
-    from tests.smtpserver import SmtpServer
+    from flask_outbox.testing import SmtpServer
 
 
 def test_the_module_is_not_hidden_by_the_object_in_it() -> None:

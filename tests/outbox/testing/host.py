@@ -45,7 +45,7 @@ def create_app(database_url: str, **settings: Any) -> Flask:
 
     @app.post("/users/<name>")
     def add(name: str) -> str:
-        db.session.add(User(username=name))
+        db.session.add(User(name=name))
         greet(name)
         db.session.commit()
         return "added"

@@ -36,7 +36,7 @@ def test_deliver_sends_what_is_due_and_returns_how_many(app: Flask, outbox: Reco
 
 def test_deliver_leaves_what_is_not_committed_alone(app: Flask, outbox: RecordedOutbox) -> None:
     with app.app_context():
-        db.session.add(User(username="susan"))
+        db.session.add(User(name="susan"))
         greet("susan")
         with pytest.raises(RuntimeError, match="commit or roll back"):
             outbox.deliver()
@@ -82,7 +82,7 @@ def test_in_an_outer_transaction_everything_works_and_nothing_stays(app: Flask, 
         assert recipients(outbox) == ["susan@example.com"]
         assert outbox.one().status == "queued"
         with app.app_context():
-            db.session.add(User(username="ann"))
+            db.session.add(User(name="ann"))
             greet("ann")
             assert len(outbox) == 2
             with pytest.raises(RuntimeError, match="commit or roll back"):
@@ -93,7 +93,7 @@ def test_in_an_outer_transaction_everything_works_and_nothing_stays(app: Flask, 
             assert outbox.deliver() == 2
             assert [email.status for email in outbox] == ["sent", "expired"]
             assert outbox[0].email.attempts[0].outcome == "sent"
-            assert db.session.scalars(sa.select(User.username)).all() == ["susan"]
+            assert db.session.scalars(sa.select(User.name)).all() == ["susan"]
         assert outbox.deliver() == 0
     with app.app_context():
         assert in_database() == []

@@ -62,7 +62,7 @@ def test_an_email_of_a_request_is_there_after_it(app: Flask, outbox: RecordedOut
 
 def test_an_open_transaction_shows_its_email_and_loses_it_by_a_rollback(app: Flask, outbox: RecordedOutbox) -> None:
     with app.app_context():
-        db.session.add(User(username="susan"))
+        db.session.add(User(name="susan"))
         greet("susan")
         assert recipients(outbox) == ["susan@example.com"]
         assert outbox.one().status == "queued"
@@ -77,7 +77,7 @@ def test_an_open_transaction_shows_its_email_and_loses_it_by_a_rollback(app: Fla
 
 def test_looking_neither_flushes_nor_commits(app: Flask, outbox: RecordedOutbox) -> None:
     with app.app_context():
-        db.session.add(User(username="susan"))
+        db.session.add(User(name="susan"))
         greet("susan")
         assert len(outbox) == 1
         assert repr(outbox[0].email)
@@ -104,7 +104,7 @@ def test_a_session_that_is_closed_without_a_commit_takes_its_email_along(
     app: Flask, outbox: RecordedOutbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     with app.app_context():
-        db.session.add(User(username="susan"))
+        db.session.add(User(name="susan"))
         greet("susan")
         db.session.flush()
     assert "never committed" in caplog.text
@@ -117,7 +117,7 @@ def test_a_session_that_is_closed_without_a_commit_takes_its_email_along(
 
 def test_a_savepoint_takes_only_its_own_email_along(app: Flask, outbox: RecordedOutbox) -> None:
     with app.app_context():
-        db.session.add(User(username="susan"))
+        db.session.add(User(name="susan"))
         greet("susan")
         savepoint = db.session.begin_nested()
         greet("ann")
@@ -128,10 +128,10 @@ def test_a_savepoint_takes_only_its_own_email_along(app: Flask, outbox: Recorded
 
 def test_a_failed_flush_can_be_looked_at(app: Flask, outbox: RecordedOutbox) -> None:
     with app.app_context():
-        db.session.add(User(username="susan"))
+        db.session.add(User(name="susan"))
         greet("susan")
         db.session.commit()
-        db.session.add(User(username="susan"))
+        db.session.add(User(name="susan"))
         greet("ann")
         with pytest.raises(IntegrityError):
             db.session.flush()
@@ -207,7 +207,7 @@ class Thing:
 
 def test_nothing_keeps_a_context_alive_once_it_is_enqueued(app: Flask) -> None:
     with app.app_context():
-        db.session.add(User(username="susan"))
+        db.session.add(User(name="susan"))
         thing = Thing()
         message = compose("a@example.com", "hi", "mail/bye", thing=thing)
         gone = weakref.ref(thing)

@@ -1,0 +1,86 @@
+"""A schema for the host's tables; each in a process of its own, because one process has one schema for the outbox."""
+
+from __future__ import annotations
+
+from typing import Any
+
+APP = """
+import sqlalchemy as sa, sys
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from flask_outbox import ConfigurationError, Email, Mail, send_email
+
+def make(name, url, schema=None):
+    app = Flask(name, root_path=".", instance_path="/tmp")
+    app.config.update(SQLALCHEMY_DATABASE_URI=url, MAIL_SERVER="127.0.0.1", MAIL_PORT=@PORT@, MAIL_DEFAULT_SENDER="a@b.example")
+    app.config.update(MAIL_DELIVERY="manual")
+    db = SQLAlchemy(app, metadata=sa.MetaData(schema=schema))
+    return app, db, Mail(app)
+"""
+
+
+def test_the_outbox_takes_the_schema_of_the_host_s_metadata(run_python: Any, postgresql_url: str, smtp: Any) -> None:
+    printed = run_python(
+        APP.replace("@PORT@", str(smtp.port)),
+        f"app, db, mail = make('host', {postgresql_url!r}, 'app')",
+        "User = type('User', (db.Model,), {'id': db.Column(db.Integer, primary_key=True)})",
+        "with app.app_context():",
+        "    with db.engine.begin() as connection: connection.execute(sa.text('CREATE SCHEMA app'))",
+        "    db.create_all()",
+        "    send_email('a@b.example', 'Hi', 'hello', name='susan')",
+        "    db.session.add(User()); send_email('b@b.example', 'Hi', 'hello', name='susan'); db.session.commit()",
+        "    db.session.add(User()); send_email('c@b.example', 'Hi', 'hello', name='susan'); db.session.rollback()",
+        "    print(mail.deliver(), db.session.scalars(sa.select(Email.status)).all())",
+        "    inspector = sa.inspect(db.engine)",
+        "    print(sorted(inspector.get_table_names('app')), inspector.get_table_names('public'))",
+        "result = app.test_cli_runner().invoke(args=['mail', 'list'])",
+        "assert result.exit_code == 0, result.output",
+    )
+    tables = "['mail_attempt', 'mail_content', 'mail_email', 'mail_health', 'user']"
+    assert printed.splitlines() == ["2 ['sent', 'sent']", f"{tables} []"]
+    assert sorted(accepted.recipient for accepted in smtp.accepted) == ["a@b.example", "b@b.example"]
+
+
+def test_two_schemas_in_one_process_are_refused_in_one_sentence(run_python: Any, postgresql_url: str) -> None:
+    printed = run_python(
+        APP.replace("@PORT@", "25"),
+        f"make('first', {postgresql_url!r}, 'app')",
+        f"make('same', {postgresql_url!r}, 'app')",
+        "for schema in ('other', None):",
+        "    try:",
+        f"        make('second', {postgresql_url!r}, schema)",
+        "    except ConfigurationError as error:",
+        "        print(len(error.problems), error.problems[0])",
+    )
+    first, second = printed.splitlines()
+    assert first == (
+        "1 the outbox of another app in this process is in the schema app, and this one's metadata says other: "
+        "use one schema for both, or two processes"
+    )
+    assert "says (default)" in second
+
+
+def test_an_app_that_was_refused_leaves_the_schema_to_others(run_python: Any, postgresql_url: str) -> None:
+    printed = run_python(
+        APP.replace("@PORT@", "0"),
+        "try:",
+        f"    make('first', {postgresql_url!r}, 'app')",
+        "except ConfigurationError as error:",
+        "    print(error.problems[0][:9])",
+        APP.replace("@PORT@", "25"),
+        f"make('second', {postgresql_url!r}, 'other')",
+    )
+    assert printed == "MAIL_PORT\n"
+
+
+def test_an_engine_alone_keeps_the_default_schema(run_python: Any, postgresql_url: str) -> None:
+    printed = run_python(
+        APP.replace("@PORT@", "25"),
+        "app = Flask('plain')",
+        f"Mail(app, db=sa.create_engine({postgresql_url!r}))",
+        "try:",
+        f"    make('second', {postgresql_url!r}, 'app')",
+        "except ConfigurationError as error:",
+        "    print(len(error.problems))",
+    )
+    assert printed == "1\n"
