@@ -11,7 +11,6 @@ from flask import current_app
 
 from .direct import Message
 from .errors import InvalidMessage
-from .message.address import parse
 from .message.templates import render
 from .message.writer import write
 from .signals import announce
@@ -42,9 +41,8 @@ def compose(to: AddressLike, subject: str, template: str, /, **context: Any) -> 
     """Render ``template.txt`` and ``template.html`` with *context* into a message to *to*.
 
     Add to the message what you like (``attach``, ``cc``, ``reply_to``) before you hand it to ``enqueue``. Raises
-    InvalidMessage if a half of the pair is missing or broken, a variable is missing, or the address is invalid.
+    InvalidMessage if a half of the pair is missing or broken, or a variable is missing; ``enqueue`` checks the address.
     """
-    parse(to, "recipient")
     if not isinstance(subject, str):
         # A lazy string of Flask-Babel's is no str.
         subject = _text(subject)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from flask import current_app
 
 from ..direct import Message
-from ..message.address import parse
 from ..message.header import reject_controls
 from ..message.templates import explained, halves, render
 from ..state import current_state
@@ -35,7 +34,6 @@ class MailMerge:
 
     def compose(self, to: AddressLike, values: dict[str, Any]) -> Message:
         """Render the pair with *values* into a message to *to*; raise InvalidMessage as the library's ``compose`` does."""
-        parse(to, "recipient")
         context = dict(values)
         current_app.update_template_context(context)
         with explained("the subject"):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask import Flask
+
     from flask_outbox.testing import SmtpServer
 
 
