@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import flask_mail
-from flask import Flask, Response, g, got_request_exception
+from flask import Flask, Response, g
 
 from .cli import mail_cli
 from .direct import Connection, Message
@@ -77,7 +77,6 @@ class Mail(flask_mail.Mail):
         watch_engine(database.engine)
         watch_sessions()
         app.cli.add_command(mail_cli)
-        got_request_exception.connect(_note_error, app)
         app.after_request(_note_refusal)
         if state.bell.is_local:
             # What an earlier process left behind goes out once this one serves.
@@ -135,10 +134,6 @@ def _package_problems(settings: MailSettings) -> Iterator[str]:
 
 # The status from which on a response says that the request failed.
 ERROR_STATUS = 400
-
-
-def _note_error(app: Flask, **_: object) -> None:
-    setattr(g, FAILED, True)
 
 
 def _note_refusal(response: Response) -> Response:

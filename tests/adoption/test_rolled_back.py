@@ -82,6 +82,7 @@ def test_a_second_email_is_committed_in_the_savepoint_too(
     engine = db.engine
     with recipe(db) as connection:
         send()
+        assert db.session.scalars(sa.select(db.User)).all() == []
         send("b@b.example")
         assert bell.count == 2, "each was committed at once"
         db.session.close()
