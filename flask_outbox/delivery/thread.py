@@ -105,6 +105,8 @@ class Deliverer:
         Return False where the thread hung even after its line was cut; what it held has been given back all the same, unless
         the database hangs too.
         """
+        # The exit hook must not wait once more for a thread that hangs.
+        _running.discard(self)
         self._stopping.set()
         delivery = self._delivery
         if delivery is not None:
