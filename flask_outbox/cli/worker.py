@@ -17,7 +17,7 @@ def worker_command(*, burst: bool, verbose: bool) -> None:
     """Deliver until stopped (MAIL_DELIVERY=rq).
 
     The worker delivers at once when the app enqueues, and sweeps every few seconds by itself: for retries, for scheduled
-    email, for what a killed worker left behind, and for everything while Redis is away. Run as many as you like on PostgreSQL;
+    email, for what a killed worker left behind, and for everything while Redis is down. Run as many as you like on PostgreSQL;
     on SQLite one is fastest. SIGTERM finishes the email on the wire, gives the rest back and exits within four seconds.
     """
     state = current_state()

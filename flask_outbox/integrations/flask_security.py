@@ -142,7 +142,7 @@ class OutboxMailUtil(MailUtil):
         except InvalidMessage as error:
             if template in _templates(CODES):
                 raise
-            log.error("mail: Flask-Security's %s was not sent: %s", template, error)
+            log.error("Flask-Security's email %s was not sent: %s", template, error)
         else:
             _commit_behind_the_view(email)
 

@@ -57,7 +57,7 @@ class RecordedOutbox(RecordedEmails):
         if self._reading.outer is not None:
             deliver_inside(self._reading.outer, self._state)
         else:
-            self._state.forget_health()
+            self._state.end_pause()
             self._state.deliver()
         self._expire()
         return sum(now != before.get(email) for email, now in self._standing().items())
