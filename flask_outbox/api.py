@@ -74,11 +74,11 @@ def enqueue(  # noqa: PLR0913 - each is a decision of the caller's
     if the message could never be sent.
     """
     state = current_state()
-    wire = write(message)
+    written = write(message)
     fields = envelope_values(send_at=send_at, expires_at=expires_at, priority=priority, key=key)
     with state.database.session(session) as current:
-        emails = state.enqueuer.enqueue(current, message, wire, fields, secret=secret)
-        announce(state.app, message, lambda: [email for email in emails if email.message_id == wire.message_id])
+        emails = state.enqueuer.enqueue(current, message, written, fields, secret=secret)
+        announce(state.app, message, lambda: [email for email in emails if email.message_id == written.message_id])
         return emails
 
 

@@ -96,9 +96,9 @@ class Connection(flask_mail.Connection):
         """
         if message.date is None:
             message.date = time.time()
-        wire = write(message)
-        sender = parse(envelope_from, "envelope_from") if envelope_from else wire.sender
-        failures = self._transmit(wire, sender.envelope)
+        written = write(message)
+        sender = parse(envelope_from, "envelope_from") if envelope_from else written.sender
+        failures = self._transmit(written, sender.envelope)
         if failures:
             first = failures[0][1]
             first.args = ("; ".join(f"{recipient}: {error}" for recipient, error in failures),)
@@ -110,13 +110,13 @@ class Connection(flask_mail.Connection):
         """Send ``Message(*args, **kwargs)`` now."""
         self.send(Message(*args, **kwargs))
 
-    def _transmit(self, wire: WrittenMessage, sender: str) -> list[tuple[str, TransmissionError]]:
+    def _transmit(self, written: WrittenMessage, sender: str) -> list[tuple[str, TransmissionError]]:
         """Send to each recipient, and return those who got nothing; once the server is unavailable, that is all the others."""
         failures: list[tuple[str, TransmissionError]] = []
-        waiting = [] if self.mail.suppress else [address.envelope for address in wire.recipients]
+        waiting = [] if self.mail.suppress else [address.envelope for address in written.recipients]
         while waiting:
             try:
-                self._transport.transmit(Envelope(sender, waiting[0], wire.source))
+                self._transport.transmit(Envelope(sender, waiting[0], written.source))
             except (Refused, Deferred, Held) as error:
                 failures.append((waiting[0], error))
             except Unavailable as error:
