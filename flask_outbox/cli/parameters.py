@@ -1,4 +1,4 @@
-"""The types of parameters that click does not have: an email's ID, an age, a moment, and template variables."""
+"""Parameter types that click lacks: an email's ID, an age, a moment, and template variables."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def parse(value: AddressLike | Address, field: str) -> Address:
     if isinstance(value, str):
         reject_controls(value, field)
         name, spec = _split(value, field)
-    elif isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, str) for part in value):  # noqa: PLR2004
+    elif isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, str) for part in value):  # noqa: PLR2004 - a pair
         name, spec = value
         reject_controls(name, f"the name in {field}")
         reject_controls(spec, field)

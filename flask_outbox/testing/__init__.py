@@ -1,4 +1,4 @@
-"""For people who test: ``SmtpServer``, a scripted SMTP server, and the types behind the fixture ``outbox``.
+"""For tests: ``SmtpServer``, a scripted SMTP server, and the types behind the fixture ``outbox``.
 
 The fixture itself comes with the pytest plugin, ``flask_outbox.testing.plugin``.
 """
