@@ -22,8 +22,8 @@ email_enqueued = signals.signal(
 
     The sender is the app. ``message`` is the message, ``emails`` the new Email rows, one for each recipient, ``template`` and
     ``context`` what ``compose`` was called with, or None and an empty dict. An email that existed already, under the same key,
-    is not new. An exception of a receiver reaches the caller of ``enqueue``. Do not keep ``context``: it holds whatever the
-    template was given.
+    is not new. An exception of a receiver reaches the caller of ``enqueue``. Do not keep ``context``: it holds all variables
+    of the template.
     """,
 )
 

@@ -130,7 +130,7 @@ class Sending:
             raise InvalidMessage(message) from error
 
     def _write(self, people: dict[str, Line]) -> Iterator[dict[str, WrittenMessage]]:
-        """Yield the finished messages, as many at a time as one transaction should store; no lock is held meanwhile."""
+        """Yield the finished messages, in chunks for one transaction each; it holds no lock."""
         messages: dict[str, WrittenMessage] = {}
         size = 0
         for recipient, line in people.items():

@@ -26,7 +26,7 @@ class Bell:
     is_inline: ClassVar[bool] = False
     # Whether a thread of this process delivers.
     is_local: ClassVar[bool] = False
-    # Whether ringing during a backlog wakes further workers.
+    # Whether ringing during a backlog wakes other workers.
     wakes_workers: ClassVar[bool] = False
 
     def ring(self) -> None:

@@ -85,9 +85,12 @@ class Couriers:
             delivery.stop()
         self._first.close()
 
-    def on_idle(self, *, give_back: bool = False) -> None:
-        """Flush pending commits to disk and drop an idle SMTP connection; with *give_back*, the database connection too."""
-        self._first.on_idle(give_back=give_back)
+    def on_idle(self, *, disconnect: bool = False) -> None:
+        """Flush pending commits to disk and close an idle SMTP connection.
+
+        With *disconnect* the database connection returns to its pool.
+        """
+        self._first.on_idle(disconnect=disconnect)
 
     @property
     def _all(self) -> list[Delivery]:

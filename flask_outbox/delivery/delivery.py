@@ -108,12 +108,12 @@ class Delivery:
             self._transport.close()
         self._outbox.close()
 
-    def on_idle(self, *, give_back: bool = False) -> None:
-        """Flush pending commits to disk and drop an idle SMTP connection.
+    def on_idle(self, *, disconnect: bool = False) -> None:
+        """Flush pending commits to disk and close an idle SMTP connection.
 
-        With *give_back* the database connection returns to its pool.
+        With *disconnect* the database connection returns to its pool.
         """
-        if give_back:
+        if disconnect:
             self._outbox.close()
         else:
             self._outbox.flush()

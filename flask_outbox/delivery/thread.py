@@ -102,8 +102,8 @@ class DeliveryThread:
     def stop(self) -> bool:
         """Stop the thread: finish the email on the wire within three seconds, and release the rest of the batch.
 
-        Return False if the thread hangs even after its SMTP connection was cut. Its emails are released all the same, unless the
-        database hangs too.
+        Return False if the thread hangs even after its SMTP connection was cut. Its emails are released nevertheless, unless
+        the database hangs too.
         """
         self._stopping.set()
         couriers = self._couriers
@@ -159,7 +159,7 @@ class DeliveryThread:
                 self._found_nothing.set()
             if not self._has_more_before(until, self._couriers):
                 break
-        self._couriers.on_idle(give_back=self._shares_pool)
+        self._couriers.on_idle(disconnect=self._shares_pool)
 
     def _has_more_before(self, end: float, couriers: Couriers) -> bool:
         """Poll the outbox until *end*, and return whether more mail is due."""

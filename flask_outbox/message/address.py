@@ -101,7 +101,7 @@ def _split(value: str, field: str) -> tuple[str, str]:
 def _check(spec: str, field: str) -> tuple[str, str]:
     """Return the local part and the domain of *spec*, if email-validator accepts its syntax.
 
-    DNS is not asked: whether a domain takes mail is for the server to say. The cache is for senders, which rarely differ.
+    It does not query DNS: the SMTP server decides whether a domain accepts mail. The cache helps with senders, which rarely differ.
     """
     if len(spec) > LONGEST_ADDRESS:
         message = f"{field} {spec!r:.100} is not an email address: it has {len(spec)} characters"

@@ -24,7 +24,7 @@ LARGEST_PRIORITY = 32767
 
 
 class Enqueuer:
-    """Stores messages for one app, with its INSERT *statements*; tells *owner* how each transaction ends."""
+    """Stores messages for one app, with its INSERT *statements*; notifies *owner* when a transaction ends."""
 
     def __init__(self, statements: InsertStatements, owner: Owner) -> None:
         self._statements = statements

@@ -29,7 +29,7 @@ JOINED, WORK = f"{__name__}.joined", f"{__name__}.work"
 
 
 class Owner(Protocol):
-    """Who is told how a transaction with emails has ended: the app's state."""
+    """The app's state, which reacts to the end of a transaction with emails."""
 
     def on_commit(self, joined: Joined) -> None:
         """Ring the bell for what was committed."""
@@ -95,7 +95,7 @@ class Work:
 
 
 def join(session: Session, emails: list[Email], message: Message, owner: Owner) -> None:
-    """Remember *emails*, which were just added to *session*, until its transaction ends; *owner* is told then."""
+    """Remember *emails*, which were just added to *session*, until its transaction ends, and notify *owner* then."""
     joined = session.info.get(JOINED)
     if joined is None:
         joined = session.info[JOINED] = Joined(owner)

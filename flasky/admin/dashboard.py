@@ -39,7 +39,7 @@ def init_app(app: Flask) -> None:
 
 
 class _JsonWorker(Worker):
-    """RQ's Worker with the queue's serializer, which the dashboard forgets to pass."""
+    """RQ's Worker with the queue's serializer, which the dashboard does not pass."""
 
     @classmethod
     def all(cls, **options: Any) -> Any:  # type: ignore[override] # it passes its arguments on
