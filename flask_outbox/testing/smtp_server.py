@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from email.message import EmailMessage
 
-    from .script import Answer
+    from .answers import Answer
 
 STAGES = ("CONNECT", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "DOT", "RSET", "NOOP", "QUIT")
 EXTENSIONS = ("PIPELINING", "SIZE 10485760", "SMTPUTF8")
