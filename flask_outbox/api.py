@@ -1,6 +1,6 @@
-"""What a caller asks for: ``send_email``, ``compose`` and ``enqueue``, in the app of the current context.
+"""The calls of the library: ``send_email``, ``compose`` and ``enqueue``, for the current app.
 
-The rooms below know no current app: what they need of it is fetched here and handed down.
+The packages below do not use the current app: these functions pass them what they need.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def compose(to: AddressLike, subject: str, template: str, /, **context: Any) -> 
     InvalidMessage if a half of the pair is missing or broken, or a variable is missing; ``enqueue`` checks the address.
     """
     if not isinstance(subject, str):
-        # A lazy string of Flask-Babel's is no str.
+        # Flask-Babel's lazy strings are no str.
         subject = _text(subject)
     state = current_state()
     given = context.copy()
@@ -55,7 +55,7 @@ def compose(to: AddressLike, subject: str, template: str, /, **context: Any) -> 
     return message
 
 
-def enqueue(  # noqa: PLR0913 - each is a decision of the caller's
+def enqueue(  # noqa: PLR0913 - each is a decision of the caller
     message: flask_mail.Message,
     *,
     send_at: datetime | None = None,
@@ -68,17 +68,17 @@ def enqueue(  # noqa: PLR0913 - each is a decision of the caller's
     """Put *message* into the outbox, and return one Email for each recipient.
 
     With work in progress in the session, the emails join that transaction and go out when it is committed; otherwise they are
-    committed at once. The session is the app's current one, or *session*. *send_at* and *expires_at* are aware datetimes: no
-    try is made before the one, or from the other on. The same *key* and recipient again return the email that exists. The
-    body of a *secret* message is never shown, and erased once the email is final. Raises InvalidMessage, and stores nothing,
+    committed at once. The session is the app's current one, or *session*. *send_at* and *expires_at* are aware datetimes: the email
+    is sent after the first and before the second. A second call with the same *key* and recipient returns the existing email. The
+    body of a *secret* message is never shown, and is erased once the email is final. Raises InvalidMessage, and stores nothing,
     if the message could never be sent.
     """
     state = current_state()
-    wire = write(message)
+    written = write(message)
     fields = envelope_values(send_at=send_at, expires_at=expires_at, priority=priority, key=key)
     with state.database.session(session) as current:
-        emails = state.enqueuer.enqueue(current, message, wire, fields, secret=secret)
-        announce(state.app, message, lambda: [email for email in emails if email.message_id == wire.message_id])
+        emails = state.enqueuer.enqueue(current, message, written, fields, secret=secret)
+        announce(state.app, message, lambda: [email for email in emails if email.message_id == written.message_id])
         return emails
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Message(flask_mail.Message):
     """Flask-Mail's message, with the same arguments.
 
-    Flask-Mail's own asks DNS for this host's name to make an id, which takes as long as DNS likes.
+    Flask-Mail's own looks up this host's name in DNS to make an id, which may hang.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - Flask-Mail's arguments, in its order
@@ -64,7 +64,7 @@ class Message(flask_mail.Message):
 
     @property
     def msgId(self) -> str:  # noqa: N802 - Flask-Mail's name
-        """Return an id for whoever writes the message with ``as_bytes()``; what is sent carries an id of the writer's."""
+        """Return an id for ``as_bytes()``; a message that is sent gets its id from the writer."""
         self._msg_id = self._msg_id or make_msgid(domain="localhost")
         return self._msg_id
 
@@ -74,9 +74,9 @@ class Message(flask_mail.Message):
 
 
 class Connection(flask_mail.Connection):
-    """Flask-Mail's connection: verified, with timeouts, and closed without an error that could be mistaken for a failure."""
+    """Flask-Mail's connection, with verified TLS and timeouts. Closing it raises no error, because the emails are sent by then."""
 
-    mail: MailState  # type: ignore[assignment] # what Flask-Mail's annotation calls Mail is the state
+    mail: MailState  # type: ignore[assignment] # Flask-Mail annotates it as Mail, and passes its state
 
     def __init__(self, mail: MailState) -> None:
         super().__init__(mail)  # type: ignore[arg-type] # as above
@@ -91,14 +91,14 @@ class Connection(flask_mail.Connection):
     def send(self, message: flask_mail.Message, envelope_from: AddressLike | None = None) -> None:
         """Send *message* now, to each of its recipients in turn, from *envelope_from* or the message's sender.
 
-        Raises InvalidMessage before anything is sent. Otherwise all recipients are tried, and the first error is raised, with
-        every recipient who got nothing in its text: Unavailable if no server takes mail, Refused or Deferred else.
+        Raises InvalidMessage before anything is sent. Otherwise it tries all recipients, and then raises the first error, whose
+        text names every recipient that failed: Unavailable if the server cannot be used, otherwise Refused, Deferred or Held.
         """
         if message.date is None:
             message.date = time.time()
-        wire = write(message)
-        sender = parse(envelope_from, "envelope_from") if envelope_from else wire.sender
-        failures = self._transmit(wire, sender.envelope)
+        written = write(message)
+        sender = parse(envelope_from, "envelope_from") if envelope_from else written.sender
+        failures = self._transmit(written, sender.envelope)
         if failures:
             first = failures[0][1]
             first.args = ("; ".join(f"{recipient}: {error}" for recipient, error in failures),)
@@ -110,13 +110,13 @@ class Connection(flask_mail.Connection):
         """Send ``Message(*args, **kwargs)`` now."""
         self.send(Message(*args, **kwargs))
 
-    def _transmit(self, wire: WrittenMessage, sender: str) -> list[tuple[str, TransmissionError]]:
-        """Send to each recipient, and return those who got nothing; once the server is unavailable, that is all the others."""
+    def _transmit(self, written: WrittenMessage, sender: str) -> list[tuple[str, TransmissionError]]:
+        """Send to each recipient, and return those that failed: all the remaining ones, if the server is unavailable."""
         failures: list[tuple[str, TransmissionError]] = []
-        waiting = [] if self.mail.suppress else [address.envelope for address in wire.recipients]
+        waiting = [] if self.mail.suppress else [address.envelope for address in written.recipients]
         while waiting:
             try:
-                self._transport.transmit(Envelope(sender, waiting[0], wire.source))
+                self._transport.transmit(Envelope(sender, waiting[0], written.source))
             except (Refused, Deferred, Held) as error:
                 failures.append((waiting[0], error))
             except Unavailable as error:

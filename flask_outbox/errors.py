@@ -6,8 +6,8 @@
     ├── InvalidMessage      it will never work: bad address, missing template, a character no header may hold
     │   └── BadHeader       a line break in a header; also a flask_mail.BadHeaderError
     ├── Refused             the server said never (5xx); carries code and reply
-    ├── Deferred            the server said not now (4xx), or the line broke in the middle
-    ├── Held                MAIL_ALLOW_TO does not name the recipient, so it was not even tried
+    ├── Deferred            the server said not now (4xx), or the connection broke
+    ├── Held                MAIL_ALLOW_TO does not name the recipient, so no server was asked
     └── Unavailable         no server to talk to: connect, TLS, login, or a server that refuses *us*
 """
 
@@ -39,14 +39,14 @@ class InvalidMessage(MailError):  # noqa: N818 - the name says what is wrong, as
 
 
 class BadHeader(InvalidMessage, flask_mail.BadHeaderError):
-    """A header holds a line break, with which it could smuggle in another one; code written for Flask-Mail catches it too."""
+    """A header holds a line break, and could inject another header; also a Flask-Mail BadHeaderError."""
 
 
 class TransmissionError(MailError):
     """One email was not sent; a base class that carries what the server said.
 
-    *reply* is the server's text, or a sentence of ours. *code* is the SMTP reply code, or None if no server said it. Where
-    ``mail.send`` fails for several recipients it raises the first error, with a note (PEP 678) for each of the others.
+    *reply* is the server's text, or a sentence of ours. *code* is the SMTP reply code, or None without a reply. If
+    ``mail.send`` fails for several recipients, it raises the first error with the text of all of them.
     """
 
     def __init__(self, reply: str, code: int | None = None) -> None:
@@ -61,13 +61,13 @@ class TransmissionError(MailError):
 
 
 class Refused(TransmissionError):  # noqa: N818 - as above
-    """The server will never take this email for this recipient (5xx)."""
+    """The server will never accept this email for this recipient (5xx)."""
 
 
 class Deferred(TransmissionError):  # noqa: N818 - as above
-    """The server did not take the email now (4xx), or the line broke in the middle.
+    """The server did not accept the email now (4xx), or the connection broke.
 
-    *uncertain* is true if the final dot had been sent: the server may have accepted, and we did not hear it.
+    *uncertain* is true if the message was already on its way: the server may have accepted it.
     """
 
     def __init__(self, reply: str, code: int | None = None, *, uncertain: bool = False) -> None:
@@ -80,10 +80,10 @@ class Held(TransmissionError):  # noqa: N818 - as above
 
 
 class Unavailable(TransmissionError):  # noqa: N818 - as above
-    """No email at all can be sent at the moment; the email at hand is not to blame.
+    """No email can be sent at the moment, whichever it is.
 
-    *ours* is true if our own configuration is to blame (login refused, sender refused, relay denied). ``over_an_email`` is true
-    if the server said so to an email, and not to the connection: then that email may be to blame after all.
+    *ours* is true if our own configuration is the cause (login refused, sender refused, relay denied). ``over_an_email`` is true
+    if the server said so in reply to an email and not while connecting: then that email may be the cause after all.
     """
 
     def __init__(self, reply: str, code: int | None = None, *, ours: bool = False) -> None:

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 class Mail(flask_mail.Mail):
     """Bind the library to an app: ``Mail(app)``, or ``mail = Mail()`` and ``mail.init_app(app)`` after ``db.init_app(app)``.
 
-    *db* is where the outbox is kept: nothing if the app uses Flask-SQLAlchemy or Flask-SQLAlchemy-Lite; a ``scoped_session``
+    *db* is the database of the outbox: nothing if the app uses Flask-SQLAlchemy or Flask-SQLAlchemy-Lite; a ``scoped_session``
     of plain SQLAlchemy, whose transactions the emails join; a ``sessionmaker`` or an ``Engine``, and then every email is
-    committed alone unless ``enqueue`` is handed a session. *metadata* is where the host describes its tables, if *db* does
-    not say. *bell* is called after each commit with due mail, such as ``deliver_mail.delay`` of a Celery task that calls
+    committed alone unless ``enqueue`` is handed a session. *metadata* is the metadata of the host's tables, if *db* has
+    none. *bell* is called after each commit with due mail, such as ``deliver_mail.delay`` of a Celery task that calls
     ``mail.deliver()``. It replaces what MAIL_DELIVERY says, except ``manual``, the default with TESTING.
     """
 
@@ -51,7 +51,7 @@ class Mail(flask_mail.Mail):
     def init_app(self, app: Flask, db: Any = None) -> MailState:
         """Check the settings, describe the outbox tables in the app's metadata, and add ``flask mail``.
 
-        Raises ConfigurationError with every problem: a setting that is wrong, or a database that cannot hold an outbox.
+        Raises ConfigurationError with every problem: an invalid setting, or a database that cannot hold an outbox.
         """
         problems: list[str] = []
         settings = database = None
@@ -79,7 +79,7 @@ class Mail(flask_mail.Mail):
         app.cli.add_command(mail_cli)
         app.after_request(_note_refusal)
         if state.bell.is_local:
-            # What an earlier process left behind goes out once this one serves.
+            # Deliver what an earlier process has left behind.
             app.before_request(_StartOnce())
         return state
 
@@ -92,7 +92,7 @@ class Mail(flask_mail.Mail):
         self.send(Message(*args, **kwargs))
 
     def deliver(self, seconds: float = float("inf")) -> int:
-        """Deliver what is due in the app, here and now, for *seconds* at most; return how many emails were settled.
+        """Deliver all due mail in this thread, for *seconds* at most; return how many emails were settled.
 
         For a task of your own (Celery, a cron script). Any number of these, and of workers, may run at the same time.
         """
@@ -105,7 +105,7 @@ class Mail(flask_mail.Mail):
 
 
 def _conflicts(settings: MailSettings, database: Database) -> list[str]:
-    """Return what the settings ask of a database that it cannot do."""
+    """Return the problems of settings that this database does not support."""
     if settings.delivery == "thread" and database.is_shared:
         message = (
             "MAIL_DELIVERY is thread, and the database is one connection that all threads share: use a database in a file, "
@@ -126,13 +126,13 @@ def _package_problems(settings: MailSettings) -> Iterator[str]:
         try:
             version = packages.version(name)
         except packages.PackageNotFoundError:
-            # Not installed, which was said; or frozen into one file, which carries no versions.
+            # Not installed, which is reported already; or part of a frozen executable, which has no versions.
             continue
         if tuple(map(int, re.findall(r"\d+", version)[:2])) < oldest:
             yield f"{name} {version} is too old: install {name} {'.'.join(map(str, oldest))} or newer"
 
 
-# The status from which on a response says that the request failed.
+# The lowest status of a failed request.
 ERROR_STATUS = 400
 
 

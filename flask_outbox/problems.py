@@ -1,4 +1,4 @@
-"""What is wrong with settings that can be read as their type: one sentence for each problem, none with a secret in it."""
+"""Check the values of parsed settings: one sentence for each problem, without secrets."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 PREFIX = "MAIL_"
 HIGHEST_PORT = 65535
-# A socket takes no infinite timeout, and nobody waits an hour for one reply or opens a hundred connections.
+# A socket rejects an infinite timeout; nobody needs more than these.
 LONGEST_TIMEOUT, MOST_CONNECTIONS = 3600.0, 100
-# Longer, and a clock minus this time may leave the calendar.
+# Subtracting a much longer time from now would overflow datetime.
 LONGEST_RETRY = timedelta(days=365)
 DELIVERIES = ("thread", "rq", "inline", "manual")
 TOKEN_ENDPOINTS = ("google", "microsoft")
@@ -129,7 +129,7 @@ def _rate_problems(rate: str) -> Iterator[str]:
 
 
 def _shown(value: str) -> str:
-    """Return *value* for a message; with an @ it may be a URL with a password."""
+    """Return *value* for an error message, unless it has an @: then it may be a URL with a password."""
     return "no host name" if "@" in value else f"{value!r:.100}"
 
 

@@ -1,7 +1,7 @@
 """Read ``MAIL_*`` from ``app.config`` into one typed object; the only module that reads ``app.config``.
 
 Flask-Mail's names and defaults stay as they are. Every value is checked when ``init_app`` runs, whether it comes as the type
-or as the text that an environment variable holds, and all problems are told at once.
+or as the text that an environment variable holds, and all problems are reported at once.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from .problems import find_problems
+from .problems import PREFIX, find_problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-PREFIX = "MAIL_"
 TRUE, FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off", ""}
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -79,7 +78,7 @@ class MailSettings:
     def from_config(cls, config: Mapping[str, Any], *, testing: bool = False) -> MailSettings:
         """Read *config*, or raise ConfigurationError with every problem in it.
 
-        With *testing* nothing leaves the process and nothing starts by itself, unless the settings say otherwise.
+        With *testing*, nothing is transmitted and no thread starts, unless the settings say otherwise.
         """
         values: dict[str, Any] = {"suppress_send": True, "delivery": "manual"} if testing else {}
         problems: list[str] = []
@@ -99,7 +98,7 @@ class MailSettings:
 
 
 def _shown(name: str, given: Any) -> str:
-    secret = next(one for one in fields(MailSettings) if one.name == name).metadata["secret"]
+    secret = next(known for known in fields(MailSettings) if known.name == name).metadata["secret"]
     return "no text" if secret else f"{given!r:.100}"
 
 
@@ -135,7 +134,8 @@ def _names(given: Any) -> tuple[str, ...]:
     return tuple(name.strip() for name in names if name.strip())
 
 
-def _duration(given: Any) -> timedelta:
+def duration(given: Any) -> timedelta:
+    """Return *given*, such as ``3 days`` or ``12h``, as a timedelta; raise ValueError if it is no duration."""
     if isinstance(given, timedelta):
         return given
     found = re.fullmatch(r"(\d{1,5})\s*(s|m|h|d|second|minute|hour|day)s?", given)
@@ -155,7 +155,7 @@ PARSERS: dict[Any, Callable[[Any], Any]] = {
     int | None: lambda given: _whole(given) or None,
     float: float,
     tuple[str, ...]: _names,
-    timedelta: _duration,
+    timedelta: duration,
 }
 EXPECTED: dict[Any, str] = {
     str: "text",

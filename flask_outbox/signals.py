@@ -18,20 +18,20 @@ signals = Namespace()
 
 email_enqueued = signals.signal(
     "email-enqueued",
-    doc="""Sent when a message is in the outbox, before the transaction that it has joined is committed.
+    doc="""Sent when a message is in the outbox, before its transaction is committed.
 
     The sender is the app. ``message`` is the message, ``emails`` the new Email rows, one for each recipient, ``template`` and
     ``context`` what ``compose`` was called with, or None and an empty dict. An email that existed already, under the same key,
-    is not new. An exception of a receiver reaches the caller of ``enqueue``. Do not keep ``context``: it holds whatever the
-    template was given.
+    is not new. An exception of a receiver reaches the caller of ``enqueue``. Do not keep ``context``: it holds all variables
+    of the template.
     """,
 )
 
 
 def announce(app: Flask, message: Message, new: Callable[[], list[Email]]) -> None:
-    """Send ``email_enqueued``, and let *message* forget its context; *new* is called only if somebody listens."""
+    """Send ``email_enqueued``, and remove the context from *message*; call *new* only if the signal has receivers."""
     details = vars(message)
-    # A message outlives its enqueuing, up to the end of the transaction; what its template was given must not.
+    # The message lives until the end of the transaction; the template's variables must not.
     context = details.pop("context", None) or {}
     if email_enqueued.receivers:
         emails = new()

@@ -1,4 +1,4 @@
-"""What belongs to one app: its settings, its database, its bell, and how to deliver from it."""
+"""The library's state for one app: its settings, its database, its bell, and what it delivers with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flask import Flask, current_app, g
 from .delivery.bells import Bell, CallableBell, InlineBell, ThreadBell
 from .delivery.couriers import Couriers
 from .delivery.delivery import Delivery
-from .delivery.thread import Deliverer
+from .delivery.thread import DeliveryThread
 from .message.templates import mail_templates
 from .smtp.oauth import OAuth
 from .smtp.server import Server
@@ -44,8 +44,8 @@ log = logging.getLogger(__name__)
 KEY = "mail"
 
 
-class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail keeps for each app, which others look up
-    """The library's state for one app, at ``app.extensions["mail"]``; a plain ``flask_mail`` finds its own fields there."""
+class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an app, which other extensions look up
+    """The library's state for one app, at ``app.extensions["mail"]``; it has the fields of Flask-Mail's own state."""
 
     def __init__(
         self,
@@ -80,10 +80,10 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
 
     @property
     def app(self) -> Flask:
-        """Return the app; the state must not keep it alive, because a background thread holds parts of the state."""
+        """Return the app. The reference is weak, because a background thread holds parts of the state."""
         app = self._app()
-        if app is None:  # pragma: no cover - whoever asks came by way of the app
-            message = "the app is gone"
+        if app is None:  # pragma: no cover - a caller reaches the state through the app
+            message = "the app no longer exists"
             raise RuntimeError(message)
         return app
 
@@ -98,74 +98,74 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
 
     @property
     def delivers_here(self) -> bool:
-        """Return whether a thread of this very process delivers."""
+        """Return whether a thread of this process delivers."""
         return self.bell.is_local
 
     @cached_property
     def enqueuer(self) -> Enqueuer:
-        """Return what stores messages in this app's database."""
+        """Return the enqueuer, which stores messages in this app's database."""
         return Enqueuer(InsertStatements(self.engine.dialect), self)
 
     @cached_property
     def templates(self) -> Environment:
-        """Return the environment in which mail is rendered."""
+        """Return the Jinja environment for mail."""
         return mail_templates(self.app, self.settings.base_url or _server_url(self.app))
 
     def _make_bell(self, app: Flask) -> Bell:
         match self.settings.delivery:
             case "rq":
-                from .delivery.rq_worker import BELL_TIMEOUT, RqBell  # noqa: PLC0415 - loads RQ and Redis only if they are used
+                from .delivery.rq_worker import BELL_TIMEOUT, RqBell  # noqa: PLC0415 - loads RQ and Redis only with MAIL_DELIVERY=rq
 
                 return RqBell(self.connect_redis(BELL_TIMEOUT))
             case "thread":
                 is_needed = partial(_exists, weakref.ref(app))
-                return ThreadBell(partial(Deliverer, self._make_couriers(Bell().ring), is_guest=True, is_needed=is_needed))
+                return ThreadBell(partial(DeliveryThread, self._couriers_maker(Bell().ring), shares_pool=True, is_needed=is_needed))
             case "inline":
                 return InlineBell(self.deliver)
             case _:
                 return Bell()
 
     def connect_redis(self, timeout: float | None = None) -> Redis:
-        """Return a new client for MAIL_REDIS_URL; *timeout* is in seconds, None for redis-py's own."""
+        """Return a new client for MAIL_REDIS_URL; *timeout* is in seconds; None means redis-py's default."""
         from .delivery.rq_worker import connect  # noqa: PLC0415 - as above
 
         return connect(self.settings.redis_url, verify=self.settings.redis_tls_verify, timeout=timeout)
 
     # Delivering
 
-    def make_delivery(self) -> Couriers:
-        """Return what delivers, with connections of its own."""
-        return self._make_couriers(self.bell.ring if self.bell.wakes_workers else Bell().ring)()
+    def make_couriers(self) -> Couriers:
+        """Return couriers, which deliver over their own connections."""
+        return self._couriers_maker(self.bell.ring if self.bell.wakes_workers else Bell().ring)()
 
-    def _make_couriers(self, ring: Callable[[], None]) -> Callable[[], Couriers]:
-        """Return a function that makes what delivers, and holds no app."""
+    def _couriers_maker(self, ring: Callable[[], None]) -> Callable[[], Couriers]:
+        """Return a function that makes couriers; it holds no reference to the app."""
         engine = self.database.engine_for(self.settings.connections)
-        return partial(make_delivery, self.settings, self.smtp, engine, self.rate, ring)
+        return partial(make_couriers, self.settings, self.smtp, engine, self.rate, ring)
 
-    def make_deliverer(self) -> Deliverer:
-        """Return a background thread that delivers, not yet started."""
-        return Deliverer(self.make_delivery)
+    def make_thread(self) -> DeliveryThread:
+        """Return a background thread that delivers; it is not started yet."""
+        return DeliveryThread(self.make_couriers)
 
     def make_worker(self) -> Worker:
         """Return the RQ worker for this app's queue."""
         from .delivery.rq_worker import Worker  # noqa: PLC0415 - as above
 
-        return Worker(self.make_deliverer(), self.connect_redis)
+        return Worker(self.make_thread(), self.connect_redis)
 
     def deliver(self, seconds: float = float("inf")) -> int:
-        """Deliver what is due, here and now, for *seconds* at most; return how many emails were settled."""
-        delivery = self.make_delivery()
+        """Deliver all due mail in this thread, for *seconds* at most; return how many emails were settled."""
+        couriers = self.make_couriers()
         try:
-            return delivery.run(seconds)
+            return couriers.run(seconds)
         finally:
-            delivery.close()
+            couriers.close()
 
     def ring(self) -> None:
-        """Have due mail delivered soon, by whoever delivers."""
+        """Ring the bell, so that due mail is delivered at once."""
         self.bell.ring()
 
-    def forget_health(self) -> None:
-        """Let the SMTP server be tried again at once, however long it was to be left alone."""
+    def end_pause(self) -> None:
+        """End the pause after an SMTP error, so that the server is tried again at once."""
         outbox = Outbox(self.engine, worker_name())
         outbox.health.end_pause()
         outbox.close()
@@ -173,31 +173,31 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - the state that Flask-Mail k
     # How a transaction with emails has ended
 
     def on_commit(self, joined: Joined) -> None:
-        """Ring the bell. The commit has succeeded, so nothing that fails here may look like its failure."""
+        """Ring the bell. The commit has succeeded, so errors here are logged and not raised."""
         try:
             if joined.is_due:
                 self.bell.ring()
         except Exception:
-            log.exception("mail: the bell failed after a commit; the email is stored, and whoever delivers next sends it")
+            log.exception("the bell failed after a commit; the email is stored, and the next delivery sends it")
         try:
             for message in joined.messages:
                 flask_mail.email_dispatched.send(self.app, message=message)
         except Exception:
-            log.exception("mail: a receiver of email_dispatched failed after a commit; the email is stored all the same")
+            log.exception("a receiver of email_dispatched failed after a commit; the email is stored nevertheless")
 
     def on_abandon(self, joined: Joined) -> None:
         """Report emails whose transaction was neither committed nor rolled back, unless an error explains that."""
         if sys.exc_info()[1] is not None or (g and g.get(FAILED)):
-            log.info("mail: %d emails were discarded, because an error came before the commit", joined.count)
+            log.info("%d emails were discarded, because an error occurred before the commit", joined.count)
             return
         log.error(
-            "mail: %d emails joined a transaction that was never committed, so they do not exist: "
+            "%d emails joined a transaction that was never committed, so they do not exist: "
             "call db.session.commit() after send_email(), or call send_email() with nothing pending",
             joined.count,
         )
 
 
-# Where flask.g says that the current context has failed.
+# The attribute of flask.g that marks a failed request.
 FAILED = "_outbox_failed"
 
 
@@ -210,7 +210,7 @@ def current_state() -> MailState:
     state = current_app.extensions.get(KEY)
     if not isinstance(state, MailState):
         message = "Flask-Outbox is not bound to this app: call mail.init_app(app), after db.init_app(app)"
-        raise RuntimeError(message)  # noqa: TRY004 - nothing is there, or another extension is
+        raise RuntimeError(message)  # noqa: TRY004 - the extension is missing, or another one has its key
     return state
 
 
@@ -240,13 +240,13 @@ def make_server(settings: MailSettings) -> Server:
     )
 
 
-def make_delivery(settings: MailSettings, server: Server, engine: Engine, rate: Rate | None, ring: Callable[[], None]) -> Couriers:
-    """Return what delivers from *engine*'s database to *server*; *ring* calls further workers when mail is left over."""
+def make_couriers(settings: MailSettings, server: Server, engine: Engine, rate: Rate | None, ring: Callable[[], None]) -> Couriers:
+    """Return couriers that deliver from *engine*'s database to *server*; *ring* wakes other workers during a backlog."""
 
-    def make(on_backlog: Callable[[], None], *, is_further: bool) -> Delivery:
+    def make(on_backlog: Callable[[], None], *, is_extra: bool) -> Delivery:
         outbox = Outbox(engine, worker_name(), settings.retry_for)
         transport = None if settings.suppress_send else Transport(server)
-        return Delivery(outbox, transport, rate, on_backlog, is_further=is_further)
+        return Delivery(outbox, transport, rate, on_backlog, is_extra=is_extra)
 
     return Couriers(make, settings.connections, ring)
 
@@ -254,7 +254,7 @@ def make_delivery(settings: MailSettings, server: Server, engine: Engine, rate: 
 def _make_rate(settings: MailSettings) -> Rate | None:
     if not settings.rate:
         return None
-    from .delivery.rate import Rate  # noqa: PLC0415 - loads limits only if it is used
+    from .delivery.rate import Rate  # noqa: PLC0415 - loads limits only with MAIL_RATE
 
     unverified: dict[str, Any] = {}
     if settings.redis_url.startswith("rediss:") and not settings.redis_tls_verify:
@@ -263,12 +263,12 @@ def _make_rate(settings: MailSettings) -> Rate | None:
 
 
 def _server_url(app: Flask) -> str:
-    """Return the base URL by Flask's own settings; empty if they do not say."""
+    """Return the base URL from Flask's own settings; an empty string without SERVER_NAME."""
     name = app.config.get("SERVER_NAME")
     scheme, root = app.config["PREFERRED_URL_SCHEME"], app.config["APPLICATION_ROOT"]
     return f"{scheme}://{name}{root}".rstrip("/") if name else ""
 
 
 def worker_name() -> str:
-    """Return the name that this process's attempts are filed under."""
+    """Return the name under which this process records its attempts."""
     return f"{socket.gethostname()}:{os.getpid()}"

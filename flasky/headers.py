@@ -38,7 +38,7 @@ def init_app(app: Flask) -> None:
 
 
 def _lower_host(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """Ignore the case of the Host header (RFC 9110, 4.2.3); Werkzeug compares it with TRUSTED_HOSTS as it comes."""
+    """Lowercase the Host header (RFC 9110, 4.2.3), because Werkzeug compares it with TRUSTED_HOSTS case-sensitively."""
 
     def call(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if "HTTP_HOST" in environ:

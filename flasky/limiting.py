@@ -1,4 +1,4 @@
-"""Rate limits: for posting a form, trying a password, and mail to the administrator.
+"""Rate limits for posted forms, passwords, and mail to the administrator.
 
 Redis counts for all processes together; while it is down, each process counts for itself.
 """
@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from flasky.extensions import limiter
 
-# Longest wait of a visitor for a counter, in seconds.
+# Longest wait of a request for Redis, in seconds.
 TIMEOUT = 0.05
 
 _own_count = FixedWindowRateLimiter(MemoryStorage())
@@ -27,7 +27,7 @@ def init_app(app: Flask) -> None:
     if url:
         options = {"socket_connect_timeout": TIMEOUT, "socket_timeout": TIMEOUT}
         if url.startswith("rediss:") and not app.config["REDIS_TLS_VERIFY"]:
-            options["ssl_cert_reqs"] = "none"  # type: ignore[assignment]
+            options["ssl_cert_reqs"] = "none"  # type: ignore[assignment] # the other options are numbers
         app.config.setdefault("RATELIMIT_STORAGE_OPTIONS", options)
         app.config.setdefault("RATELIMIT_IN_MEMORY_FALLBACK_ENABLED", True)
     app.config.setdefault("RATELIMIT_KEY_PREFIX", "flasky")
@@ -41,7 +41,7 @@ def form_limit() -> str:
 
 
 def may(what: str, limit: str) -> bool:
-    """Count one *what*, and return whether it is within *limit*, such as ``"30 per hour"``."""
+    """Count one event named *what*, and return whether it is within *limit*, such as ``"30 per hour"``."""
     rate = limits.parse(limit)
     try:
         return limiter.limiter.hit(rate, what)

@@ -15,7 +15,7 @@ __all__ = ["URGENT", "Email", "Mail", "Message", "compose", "enqueue", "mail", "
 
 
 def init_app(app: Flask) -> None:
-    """Bind the library to *app*; its database must be bound already."""
+    """Bind the library to *app*, after its database."""
     mail.init_app(app)
 
 

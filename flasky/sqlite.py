@@ -1,4 +1,4 @@
-"""Set SQLite up for a site: WAL, a busy timeout, foreign keys and full durability."""
+"""Configure SQLite for a site: WAL, a busy timeout, foreign keys and full durability."""
 
 from __future__ import annotations
 

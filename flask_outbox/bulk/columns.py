@@ -1,4 +1,4 @@
-"""Understand the header of a CSV file: its delimiter, the names of the columns, and which of them is the address."""
+"""Parse the header of a CSV file: its delimiter, the names of the columns, and which column is the address."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ..errors import MailError
 
 # A spreadsheet writes a semicolon in countries whose decimal sign is the comma.
 DELIMITERS = ",;\t"
-# What an empty row consists of.
+# All characters of an empty row.
 EMPTY = f"{DELIMITERS}\r\n "
-# A spreadsheet's note of its delimiter, above the header; it may fill the row up with delimiters.
+# The delimiter as some spreadsheets declare it above the header; the rest of the row may be filled with delimiters.
 SEPARATOR = re.compile(rf'"?sep=([{DELIMITERS}|])"?[{EMPTY}|]*', re.IGNORECASE)
 
 
@@ -55,7 +55,7 @@ def separator(line: str) -> str | None:
 def read_header(line: str, delimiter: str | None = None) -> Columns:
     """Return the columns that the header *line* names; raise InvalidRecipients if it is unusable.
 
-    Without a *delimiter*, the one that makes the most of the line is taken.
+    Without a *delimiter*, it tries all and takes the one that finds an email column, or else the most columns.
     """
     delimiter, titles = _split(line, delimiter or DELIMITERS)
     names = [_variable(title) for title in titles]
@@ -76,8 +76,8 @@ def _split(line: str, delimiters: str) -> tuple[str, list[str]]:
             broken = True
         else:
             found.append((any(map(_is_email, titles)), len(titles), delimiter, titles))
-    # The first of two that are equally good.
-    has_email, _, delimiter, titles = max(found, key=lambda one: one[:2], default=(False, 0, "", []))
+    # max() takes the first of several that are equally good.
+    has_email, _, delimiter, titles = max(found, key=lambda candidate: candidate[:2], default=(False, 0, "", []))
     if broken and not has_email:
         message = "the header line cannot be read: a quotation mark in it is not closed"
         raise InvalidRecipients(message)

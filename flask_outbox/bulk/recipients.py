@@ -1,4 +1,4 @@
-"""Read the recipients of a mail merge from a CSV file, as spreadsheets write it: checked whole, then read line by line."""
+"""Read the recipients of a mail merge from a CSV file, as spreadsheets write it: check all of it, then read line by line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SAVE_AS = "in the spreadsheet, save it as 'CSV UTF-8'"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One recipient: her place in the file and a string for each column; or a *problem* and no values."""
+    """One recipient: the place in the file and a string for each column; or a *problem* and no values."""
 
     where: str
     values: dict[str, str]
@@ -100,7 +100,7 @@ class Recipients:
             message = f"the file is not UTF-8: {SAVE_AS}"
             raise InvalidRecipients(message) from error
         finally:
-            # The wrapper would close the caller's file. A caller who stopped early may have closed it by now.
+            # Without detach() the wrapper closes the caller's file. A caller that stopped early may have closed it already.
             with suppress(ValueError):
                 text.detach()
 

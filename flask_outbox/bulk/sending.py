@@ -1,4 +1,4 @@
-"""A large sending: one email for each recipient of a mail merge, stored in chunks, and never twice for the same key."""
+"""Store a mail merge in the outbox in chunks: one email for each recipient, and never two under the same key."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-# Lines and, roughly, bytes in one transaction: few enough to hold SQLite's one write lock for milliseconds only.
+# Most lines and, roughly, bytes in one transaction: few enough to hold SQLite's write lock only for milliseconds.
 CHUNK = 200
 CHUNK_BYTES = 1_000_000
 # How many invalid lines are reported one by one.
@@ -90,8 +90,8 @@ class Sending:
     def run(self, lines: Iterable[Line]) -> Iterator[Tally]:
         """Store an email for each of *lines*, and yield the tally after the commit of each chunk.
 
-        Raises InvalidMessage, with nothing stored, if the first line with a valid address cannot be rendered: the template is at
-        fault then, not the line.
+        Raises InvalidMessage, with nothing stored, if the first line with a valid address cannot be rendered: then the template is
+        the cause, not the line.
         """
         unread = iter(lines)
         while chunk := list(islice(unread, CHUNK)):
@@ -130,7 +130,7 @@ class Sending:
             raise InvalidMessage(message) from error
 
     def _write(self, people: dict[str, Line]) -> Iterator[dict[str, WrittenMessage]]:
-        """Yield the finished messages, as many at a time as one transaction should store; no lock is held meanwhile."""
+        """Yield the finished messages, in chunks for one transaction each; it holds no lock."""
         messages: dict[str, WrittenMessage] = {}
         size = 0
         for recipient, line in people.items():
@@ -146,7 +146,7 @@ class Sending:
         yield messages
 
     def _store(self, messages: dict[str, WrittenMessage]) -> None:
-        """Store *messages* in one transaction, except those that another process stores at the same moment."""
+        """Store *messages* in one transaction, except those that another process has stored meanwhile."""
         while messages:
             try:
                 if self.dry_run:
@@ -164,7 +164,7 @@ class Sending:
 
     def _insert(self, messages: dict[str, WrittenMessage]) -> None:
         envelope = self._envelope()
-        # Always in the same order, so that two sendings at once cannot deadlock.
+        # Sorted, so that two concurrent sendings cannot deadlock.
         ordered = sorted(messages.items())
         with self.engine.begin() as connection:
             ids = connection.scalars(
@@ -175,11 +175,11 @@ class Sending:
                 {"content_id": content_id, "recipient": recipient, **envelope}
                 for content_id, (recipient, _) in zip(ids, ordered, strict=True)
             ]
-            # RETURNING makes it one statement for all rows; without it, psycopg warns of the others after one that fails.
+            # RETURNING makes it one statement for all rows; with several, psycopg warns of the rest after one fails.
             connection.execute(sa.insert(emails).returning(emails.c.id), rows)
 
     def _without_the_stored(self, people: dict[str, Value]) -> dict[str, Value]:
-        """Count those who have the email already, and return the others."""
+        """Count the recipients that have the email already, and return the others."""
         taken = sa.select(emails.c.recipient).where(emails.c.key == self.key, emails.c.recipient.in_(list(people)))
         with self.engine.connect() as connection:
             stored = set(connection.scalars(taken)) | (self._pretended & people.keys())

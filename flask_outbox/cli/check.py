@@ -30,13 +30,13 @@ def check_command(*, sql: bool) -> None:
     if sql:
         for text in statements(differences) or ["-- nothing to do"]:
             click.echo(text if text.startswith("--") else f"{text};")
-        differences = [one for one in differences if not one.statements]
+        differences = [difference for difference in differences if not difference.statements]
         if differences:
             message = f"plain SQL cannot remove {count(len(differences), 'difference')}: see the comments"
             raise click.ClickException(message)
         return
-    for one in differences:
-        click.echo(one)
+    for difference in differences:
+        click.echo(difference)
     if differences:
         message = (
             f"{count(len(differences), 'difference')}: run your migrations (flask db upgrade; flask db migrate generates what is "

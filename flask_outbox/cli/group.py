@@ -18,7 +18,7 @@ UNDEFINED_TABLE, UNDEFINED_COLUMN = "42P01", "42703"
 
 
 class MailGroup(AppGroup):
-    """A group whose commands end with one line instead of a traceback when the mail or the database is at fault."""
+    """A group whose commands report errors of mail and database in one line, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; raise click's own error for an error of the library or the database."""

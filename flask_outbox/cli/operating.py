@@ -25,8 +25,8 @@ def deliver_command() -> None:
     Exits with code 1 if the server cannot be used. Run it from cron if no worker and no background thread delivers.
     """
     state = current_state()
-    # An operator who asks for it wants a try now, even if the next one is due in a minute.
-    state.forget_health()
+    # An operator who runs this wants a try now, even during a pause.
+    state.end_pause()
     settled = state.deliver()
     found = overview(state.engine)
     click.echo(f"{count(settled, 'email')} settled, {found.waiting} waiting")

@@ -1,16 +1,16 @@
-"""The types of parameters that click does not have: an email's ID, an age, a moment, and template variables."""
+"""Parameter types that click lacks: an email's ID, an age, a moment, and template variables."""
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
+from ..settings import duration
+
 # The largest BIGINT.
 LARGEST_ID = 2**63 - 1
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 LIMIT = click.IntRange(1, 1000)
 
@@ -24,12 +24,10 @@ class Age(click.ParamType):  # type: ignore[type-arg] # generic only for mypy
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         """Return the timedelta."""
-        if isinstance(value, timedelta):
-            return value
-        found = re.fullmatch(r"(\d{1,5})\s*(s|m|h|d|second|minute|hour|day)s?", value)
-        if found is None:
+        try:
+            return duration(value)
+        except ValueError:
             self.fail(f"{value!r} is not a duration: write it as 30d, 12h or 45m", param, ctx)
-        return timedelta(**{UNITS[found.group(2)[0]]: int(found.group(1))})
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg] # generic only for mypy

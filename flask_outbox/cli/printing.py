@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def count(number: int, noun: str) -> str:
-    """Return the number and the noun, in the plural if need be."""
+    """Return the number and the noun, in the plural if necessary."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
@@ -35,7 +35,7 @@ def print_email(email: Email) -> None:
 
 
 def exit_if_unhealthy(health: Health | None) -> None:
-    """Print why no email can be sent and exit with code 1, if there is such a reason."""
+    """If no email can be sent, print why and exit with code 1."""
     if health is not None:
         cause = "our own configuration is refused" if health.ours else "the server cannot be used"
         since, next_try = local_time(health.since), local_time(health.next_try_at)

@@ -26,7 +26,7 @@ CONTINUE = "run the same command again to continue"
 def store(sending: Sending, recipients: Recipients, state: MailState) -> None:
     """Store a sending with a progress bar, wake the workers meanwhile, and print the result.
 
-    *state* is the app's mail state. Raises ClickException if the sending is incomplete, because somebody has stopped it or some
+    *state* is the app's mail state. Raises ClickException if the sending is incomplete, because it was stopped or because some
     lines are invalid.
     """
     # A delivery thread of this process would end with the command. An inline bell delivers before it returns: ring it once.

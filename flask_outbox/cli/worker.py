@@ -11,14 +11,14 @@ from .group import mail_cli
 
 
 @mail_cli.command("worker")
-@click.option("--burst", is_flag=True, help="Deliver what is due now, then exit.")
+@click.option("--burst", is_flag=True, help="Deliver all due email, then exit.")
 @click.option("--verbose", is_flag=True, help="Log every email.")
 def worker_command(*, burst: bool, verbose: bool) -> None:
     """Deliver until stopped (MAIL_DELIVERY=rq).
 
-    The worker delivers at once when the app enqueues, and sweeps every few seconds by itself: for retries, for scheduled
-    email, for what a killed worker left behind, and for everything while Redis is away. Run as many as you like on PostgreSQL;
-    on SQLite one is fastest. SIGTERM finishes the email on the wire, gives the rest back and exits within four seconds.
+    The worker delivers at once when the app enqueues, and sweeps every few seconds by itself: for retries, for scheduled email, for
+    the email of a killed worker, and for everything while Redis is down. Run as many as you like on PostgreSQL; on SQLite one is
+    fastest. On SIGTERM it finishes the email on the wire, releases the rest and exits within four seconds.
     """
     state = current_state()
     if not state.settings.redis_url:

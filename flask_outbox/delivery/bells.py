@@ -1,6 +1,6 @@
-"""The bells: what is rung after a commit, so that due mail goes out at once instead of with the next sweep.
+"""The bells: a commit rings one, so that due mail goes out at once instead of with the next sweep.
 
-A bell says of itself how it behaves. The one that wakes an RQ worker is in ``rq_worker``, because it needs RQ.
+Each bell declares how it behaves. The bell for RQ workers is in ``rq_worker``, the only module that imports RQ.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .thread import Deliverer
+    from .thread import DeliveryThread
 
 
-# How long a job of RQ waits for the thread, in seconds.
-JOB_WAITS = 10.0
+# Longest time for which an RQ job waits for the thread, in seconds.
+LONGEST_JOB_WAIT = 10.0
 
 
 class Bell:
-    """Rings for nobody: mail waits for ``flask mail deliver``, or for a task of the host's own. The base of the others."""
+    """The base class. It wakes nobody: mail waits for ``flask mail deliver``, or for a task of the host's own."""
 
     # Whether ring() delivers before it returns.
     is_inline: ClassVar[bool] = False
     # Whether a thread of this process delivers.
     is_local: ClassVar[bool] = False
-    # Whether ringing during a backlog wakes further workers.
+    # Whether ringing during a backlog wakes other workers.
     wakes_workers: ClassVar[bool] = False
 
     def ring(self) -> None:
-        """Have due mail delivered soon. Raises nothing: the commit has succeeded by now."""
+        """Start the delivery of due mail."""
 
     def stop(self) -> None:
-        """End what ringing has started."""
+        """Stop what ringing has started."""
 
 
 class CallableBell(Bell):
@@ -48,7 +48,7 @@ class CallableBell(Bell):
 
 
 class InlineBell(Bell):
-    """Delivers in the caller, before it goes on."""
+    """Delivers in the calling thread, before ``ring`` returns."""
 
     is_inline = True
 
@@ -56,39 +56,39 @@ class InlineBell(Bell):
         self._deliver = deliver
 
     def ring(self) -> None:
-        """Deliver what is due, now."""
+        """Deliver all due mail."""
         self._deliver()
 
 
 class ThreadBell(Bell):
-    """Wakes a background thread of this process; the first ring starts it, so that a fork comes first."""
+    """Wakes a background thread of this process. The first ring starts it, after the server has forked its workers."""
 
     is_local = True
 
-    def __init__(self, make_deliverer: Callable[[], Deliverer]) -> None:
-        self._make_deliverer = make_deliverer
+    def __init__(self, make_thread: Callable[[], DeliveryThread]) -> None:
+        self._make_thread = make_thread
         self._lock = threading.Lock()
-        self._deliverer: Deliverer | None = None
+        self._thread: DeliveryThread | None = None
 
     def ring(self) -> None:
         """Wake the thread, or start it if this process has none."""
         with self._lock:
-            if self._deliverer is None or not self._deliverer.is_running:
-                self._deliverer = self._make_deliverer().start()
+            if self._thread is None or not self._thread.is_running:
+                self._thread = self._make_thread().start()
             else:
-                self._deliverer.ring()
-            deliverer = self._deliverer
+                self._thread.ring()
+            thread = self._thread
         if _is_in_rq_job():
-            deliverer.ring_and_wait(JOB_WAITS)
+            thread.ring_and_wait(LONGEST_JOB_WAIT)
             self.stop()
 
     def stop(self) -> None:
-        """Stop the thread and wait for its end; it gives back what it has claimed."""
-        if self._deliverer is not None and self._deliverer.is_running:
-            self._deliverer.stop()
+        """Stop the thread and wait for its end; it releases what it has claimed."""
+        if self._thread is not None and self._thread.is_running:
+            self._thread.stop()
 
 
 def _is_in_rq_job() -> bool:
-    """Return whether this process is RQ's child for one job: it leaves with the job, in the middle of whatever a thread does."""
+    """Return whether this process is RQ's child for one job, which exits with the job and kills its threads."""
     rq = sys.modules.get("rq")
     return rq is not None and rq.get_current_job() is not None

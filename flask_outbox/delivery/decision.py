@@ -1,4 +1,4 @@
-"""The decision what becomes of an email: a pure function of what the server said and of the situation.
+"""Decides what happens to an email: a pure function of the server's reply and of the situation.
 
 The table in ``docs/delivery.md`` lists the decisions, and a test checks it against this module.
 """
@@ -15,29 +15,29 @@ from ..smtp.replies import TOO_MANY_CONNECTIONS, is_unclear
 if TYPE_CHECKING:
     from ..errors import TransmissionError
 
-# So many different recipients refused in the same words, with no acceptance between: the server has turned against us.
+# After so many different recipients refused in the same words, and no acceptance in between, the server refuses us.
 MOST_ALIKE = 5
 
 
 class Fate(Enum):
-    """What becomes of one email."""
+    """What happens to one email."""
 
     SENT = auto()
     FAILED = auto()
     RETRY = auto()
-    """Back into the queue, and tried again after a backoff."""
+    """Queued again, with a backoff."""
     HOLD = auto()
-    """Kept until an operator releases it."""
+    """Held until an operator retries it."""
     SUSPECT = auto()
-    """Undecided: what the server says to the next emails will tell whether it refuses this recipient, or us."""
+    """Undecided: the replies to the next emails show whether the server refuses this recipient or us."""
     POSTPONE = auto()
-    """Back into the queue behind the others, for two minutes."""
+    """Queued again behind the others, for two minutes."""
     RELEASE = auto()
-    """Back into the queue as it was."""
+    """Queued again, unchanged."""
 
 
 class Decision(NamedTuple):
-    """The *fate* of an email; whether the try *counts*, and whether this worker *stops* sending for now."""
+    """The *fate* of an email, whether the attempt *counts*, and whether this worker *stops* sending for now."""
 
     fate: Fate
     counts: bool = True
@@ -45,18 +45,18 @@ class Decision(NamedTuple):
 
 
 class Situation(NamedTuple):
-    """What a decision takes into account beside the reply.
+    """What a decision depends on besides the reply.
 
-    *is_cut*: this process has cut the line, because it is to end. *is_further*: it is a connection beside the first.
+    *is_cut*: this process has cut the connection, because it must exit. *is_extra*: this is not the worker's first connection.
 
-    The others matter for a refusal that leaves open whose matter it is. *alike* is how many different recipients in a row were
-    refused in the same words, this one included. *is_contradicted*: since then the server has accepted another email, or
-    refused one in other words. *is_batch_over*: no other email of the batch is left to tell. *is_alone*: and none is due.
-    *tries* is how often the email was tried before.
+    The other fields matter only for an unclear refusal: it may mean this recipient, or us. *alike* is how many different
+    recipients in a row the server refused in the same words, this one included. *is_contradicted*: the server has since accepted
+    another email, or refused one in other words. *is_batch_over*: no email of the batch is left to compare with. *is_alone*: and
+    no other email is due. *tries* is how often the email was tried before.
     """
 
     is_cut: bool = False
-    is_further: bool = False
+    is_extra: bool = False
     alike: int = 1
     is_contradicted: bool = False
     is_batch_over: bool = False
@@ -78,7 +78,7 @@ RELEASE_AND_STOP = Decision(Fate.RELEASE, counts=False, stops=True)
 
 
 def decide(said: Reply | TransmissionError, situation: Situation = USUAL) -> Decision:
-    """Return what becomes of an email to which the server *said* this."""
+    """Return what happens to an email after the server *said* this."""
     if isinstance(said, Reply):
         return SENT
     if isinstance(said, Refused):
@@ -87,15 +87,15 @@ def decide(said: Reply | TransmissionError, situation: Situation = USUAL) -> Dec
         return _decide_deferred(said, situation)
     if isinstance(said, Held):
         return HOLD
-    # It may be this email's fault after all: if it came first again, it would keep all others from going out.
-    may_be_to_blame = isinstance(said, Unavailable) and said.over_an_email and not (situation.is_cut or situation.is_further)
+    # The email may be the cause after all: if it always went first, it would block all the others.
+    may_be_to_blame = isinstance(said, Unavailable) and said.over_an_email and not (situation.is_cut or situation.is_extra)
     return POSTPONE_AND_STOP if may_be_to_blame else RELEASE_AND_STOP
 
 
 def _decide_deferred(said: Deferred, situation: Situation) -> Decision:
-    if situation.is_further and said.code == TOO_MANY_CONNECTIONS:
+    if situation.is_extra and said.code == TOO_MANY_CONNECTIONS:
         return RELEASE_AND_STOP
-    # Our own cut says nothing about the email, unless the server may have it already.
+    # We cut the connection, which says nothing about the email, unless the server may have accepted it.
     return RELEASE if situation.is_cut and not said.uncertain else RETRY
 
 

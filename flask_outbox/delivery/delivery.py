@@ -1,4 +1,4 @@
-"""Delivery: one pass over what is due, from claim to settle; run by a worker, a thread and ``flask mail deliver``."""
+"""Delivery: one pass over the due emails, from claim to settle."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SUPPRESSED = Reply(250, "not transmitted: MAIL_SUPPRESS_SEND is on")
-# How long a batch may take, in seconds: an urgent email that comes meanwhile goes first in the next.
+# Longest time for one batch, in seconds: an urgent email that arrives meanwhile goes first in the next batch.
 LONGEST_BATCH = 1.0
-# How often to look for the emails of dead workers, in seconds.
+# How often to recover the emails of dead workers, in seconds.
 RECOVER_EVERY = 1.0
-# A server that takes so many seconds over each of so many emails in a row is far away or busy, and gets more connections.
+# A server that needs so many seconds for each of so many emails in a row is distant or busy, and gets extra connections.
 SLOW_SECONDS, SLOW_IN_A_ROW = 0.02, 8
-# The longest sleep while MAIL_RATE allows nothing, in seconds: then look again whether mail is due.
+# Longest sleep while MAIL_RATE allows no email, in seconds; then check again whether mail is due.
 LONGEST_SLEEP = 5.0
 
 
 class Delivery:
-    """Delivers from *outbox* through *transport*, or only pretends to if that is None, as MAIL_SUPPRESS_SEND asks.
+    """Delivers from *outbox* through *transport*; with MAIL_SUPPRESS_SEND *transport* is None, and nothing is transmitted.
 
-    *rate* limits the speed. *on_backlog* is called when a claim was full. *is_further* says that another Delivery has the first
-    connection: a server that refuses this one is not unavailable. ``size`` is how many emails it claims at a time.
+    *rate* limits the speed. *on_backlog* is called after each full claim. *is_extra* marks an extra connection of the worker: a
+    server that refuses it is not unavailable. ``size`` is how many emails it claims at a time.
 
     It belongs to one thread; ``stop``, ``cut`` and ``abandon`` may be called from another.
     """
@@ -54,15 +54,15 @@ class Delivery:
         rate: Rate | None,
         on_backlog: Callable[[], None],
         *,
-        is_further: bool = False,
+        is_extra: bool = False,
     ) -> None:
         self._outbox = outbox
         self._transport = transport
         self._rate = rate
         self._on_backlog = on_backlog
-        self._is_further = is_further
-        self._settler = Settler(outbox, is_further=is_further)
-        self._stopped = threading.Event()
+        self._is_extra = is_extra
+        self._settler = Settler(outbox, is_extra=is_extra)
+        self._stopping = threading.Event()
         self._batch: Batch | None = None
         self.size = BATCH
         self._seconds: deque[float] = deque(maxlen=SLOW_IN_A_ROW)
@@ -70,32 +70,32 @@ class Delivery:
 
     @property
     def is_slow(self) -> bool:
-        """Return whether the server took SLOW_SECONDS or more over each of the last emails."""
+        """Return whether the server needed at least SLOW_SECONDS for each of the last emails."""
         return len(self._seconds) == SLOW_IN_A_ROW and min(self._seconds) >= SLOW_SECONDS
 
     @property
-    def is_turned_away(self) -> bool:
-        """Return whether the server has refused this connection because it has another one of ours."""
-        return self._settler.is_turned_away
+    def is_refused(self) -> bool:
+        """Return whether the server has refused this extra connection."""
+        return self._settler.is_refused
 
     def has_due(self) -> bool:
         """Return whether anything is due."""
         return self._outbox.has_due()
 
     def stop(self) -> None:
-        """Ask for the end: finish the email on the wire, and give the others of the batch back."""
-        self._stopped.set()
+        """Ask the delivery to stop: it finishes the email on the wire and releases the rest of the batch."""
+        self._stopping.set()
 
     def cut(self) -> None:
-        """Break the connection under the email on the wire; it goes back, unless the server may have it."""
+        """Cut the SMTP connection; an email on the wire is queued again, unless the server may have accepted it."""
         self._settler.is_cut = True
         if self._transport is not None:
             self._transport.cut()
 
     def abandon(self) -> None:
-        """Give back what is claimed; called when the delivering thread hangs and the process is to end.
+        """Release all claimed emails; called when the thread hangs and the process must exit.
 
-        Not while an acceptance is being written: the server has that email, and the lease will run out by itself.
+        Do nothing while an acceptance is being written: the server has that email, and its lease expires by itself.
         """
         batch = self._batch
         if batch is not None and not self._settler.is_accepted:
@@ -108,12 +108,12 @@ class Delivery:
             self._transport.close()
         self._outbox.close()
 
-    def on_idle(self, *, give_back: bool = False) -> None:
-        """Flush pending commits to disk and drop an idle SMTP connection.
+    def on_idle(self, *, disconnect: bool = False) -> None:
+        """Flush pending commits to disk and close an idle SMTP connection.
 
-        With *give_back* the database connection returns to its pool.
+        With *disconnect* the database connection returns to its pool.
         """
-        if give_back:
+        if disconnect:
             self._outbox.close()
         else:
             self._outbox.flush()
@@ -121,7 +121,7 @@ class Delivery:
             self._transport.close_if_idle()
 
     def run(self, seconds: float = float("inf")) -> int:
-        """Recover lost leases, then deliver until nothing is due or *seconds* have passed; return how many were settled."""
+        """Recover expired leases, then deliver until nothing is due or *seconds* have passed; return how many were settled."""
         end, before, goes_on = time.monotonic() + seconds, self._settler.count, True
         self._recover()
         while goes_on and not self._is_over(end) and self._outbox.has_due() and self._may_claim(end):
@@ -133,7 +133,7 @@ class Delivery:
             if claimed == limit:
                 self._on_backlog()
             goes_on = self._deliver(batch, end)
-            # A batch that was not full, and is settled, was all. The next pass claims together what has come since.
+            # A batch that was not full, and is settled, was everything. The next pass claims what has arrived since.
             goes_on = goes_on and (claimed == limit or self._settler.count - settled < claimed)
         return self._settler.count - before
 
@@ -143,16 +143,16 @@ class Delivery:
         recovered = self._outbox.recover()
         self._recovered_at = time.monotonic()
         if recovered:
-            log.warning("mail: %d emails of a worker that stopped in the middle go out again", recovered)
+            log.warning("%d emails of a worker that died are queued again", recovered)
 
     def _may_claim(self, end: float) -> bool:
         return not self._outbox.health.is_paused() and self._is_connected() and self._is_allowed(end)
 
     def _is_over(self, end: float) -> bool:
-        return self._stopped.is_set() or time.monotonic() >= end
+        return self._stopping.is_set() or time.monotonic() >= end
 
     def _is_connected(self) -> bool:
-        """Connect, if that is needed, before anything is claimed: it may take longer than a lease."""
+        """Connect if necessary. That comes before the claim, because it may take longer than a lease."""
         if self._transport is None or self._transport.is_connected:
             return True
         try:
@@ -163,27 +163,27 @@ class Delivery:
         return True
 
     def _is_allowed(self, end: float) -> bool:
-        """Wait until MAIL_RATE allows one email, before it is claimed: so the most urgent one then goes."""
+        """Wait until MAIL_RATE allows one email. That comes before the claim, so that the most urgent one goes."""
         if self._rate is None:
             return True
         while not self._is_over(end) and self._outbox.has_due():
             seconds = self._rate.wait()
             if seconds <= 0:
                 return True
-            self._stopped.wait(min(seconds, LONGEST_SLEEP, max(end - time.monotonic(), 0)))
+            self._stopping.wait(min(seconds, LONGEST_SLEEP, max(end - time.monotonic(), 0)))
         return False
 
     def _deliver(self, batch: Batch, end: float) -> bool:
-        """Deliver *batch*, give back what is left of it, and return whether to claim another."""
+        """Deliver *batch*, release the rest of it, and return whether to claim another."""
         self._batch, before, begun = batch, self._settler.count, time.monotonic()
         try:
             self._deliver_each(batch, min(end, begun + LONGEST_BATCH))
             self._settler.end_batch(batch)
-            # As many as there is time for, at this pace.
+            # As many as take LONGEST_BATCH at this pace.
             pace = (self._settler.count - before) / (time.monotonic() - begun)
             self.size = max(1, min(BATCH, int(pace * LONGEST_BATCH)))
         except LeaseLost:
-            log.warning("mail: this worker was held up past its lease; another has its emails now")
+            log.warning("this worker was frozen until its lease expired; another worker may have its emails")
             self._settler.drop_suspects()
             batch.open.clear()
         except Unavailable as error:
@@ -199,8 +199,8 @@ class Delivery:
     def _deliver_each(self, batch: Batch, end: float) -> None:
         waiting = iter(list(batch.open.values()))
         email = next(waiting, None)
-        while email is not None and not self._stopped.is_set():
-            # Decided here, because the envelope of the following email goes out with the message of this one.
+        while email is not None and not self._stopping.is_set():
+            # Chosen now, because the envelope of the following email goes out with this message.
             following = None if self._is_over(end) else next(waiting, None)
             self._outbox.guard(batch)
             self._deliver_email(batch, email, following)
@@ -230,7 +230,7 @@ class Delivery:
         return self._transport.transmit(envelope, self._envelope(batch, following), guard=lambda: self._outbox.guard(batch))
 
     def _envelope(self, batch: Batch, email: Claimed | None) -> Envelope | None:
-        """Return the envelope of the *email* that follows, if it can be announced: a large one is read when its turn comes."""
+        """Return the envelope of the following *email*, or None if it has expired or its message is too large to be loaded yet."""
         if email is None or (email.expires_at is not None and email.expires_at <= batch.now()):
             return None
         stored = batch.messages.get(email.content_id)

@@ -1,6 +1,6 @@
-"""How fast mail may go out, over all workers together.
+"""Rate: limits how fast all workers together send mail.
 
-The count is in Redis; while that is away each worker counts for itself, because mail goes on without Redis.
+Redis holds the count. While Redis is down each worker counts for itself, because delivery does not depend on Redis.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from limits.strategies import MovingWindowRateLimiter
 
 log = logging.getLogger(__name__)
 
-KEY = "flasky-mail-rate"
-# A worker does not wait longer than this for Redis to count, in seconds.
-TIMEOUT = 0.5
-# How long Redis is left alone once it has failed, in seconds.
-REST = 5.0
+KEY = "mail-rate"
+# Longest time for which a worker waits for Redis, in seconds.
+REDIS_TIMEOUT = 0.5
+# How long to count locally after Redis has failed, in seconds.
+REDIS_PAUSE = 5.0
+# Shortest wait, in seconds, so that waiting is no busy loop.
+SHORTEST_WAIT = 0.005
 
 
 class Rate:
@@ -27,26 +29,26 @@ class Rate:
 
     def __init__(self, text: str, redis_url: str = "", **redis_options: Any) -> None:
         self._limit = limits.parse(text)
-        self._own = MovingWindowRateLimiter(MemoryStorage())
+        self._local = MovingWindowRateLimiter(MemoryStorage())
         self._shared: MovingWindowRateLimiter | None = None
         self._shared_from = 0.0
         if redis_url:
-            options = {"socket_connect_timeout": TIMEOUT, "socket_timeout": TIMEOUT, **redis_options}
+            options = {"socket_connect_timeout": REDIS_TIMEOUT, "socket_timeout": REDIS_TIMEOUT, **redis_options}
             self._shared = MovingWindowRateLimiter(storage_from_string(redis_url.replace("unix://", "redis+unix://", 1), **options))
 
     def wait(self) -> float:
-        """Count one email and return 0, or return the seconds until one may go."""
+        """Count one email and return 0, or return the seconds to wait before the next one."""
         limiter = self._shared
         if limiter is not None and time.monotonic() >= self._shared_from:
             try:
                 return self._wait(limiter)
             except limiter.storage.base_exceptions as error:
-                self._shared_from = time.monotonic() + REST
-                log.warning("mail: Redis is away (%s), so MAIL_RATE is counted by each worker for itself", error)
-        return self._wait(self._own)
+                self._shared_from = time.monotonic() + REDIS_PAUSE
+                log.warning("Redis is down (%s): each worker counts for MAIL_RATE by itself", error)
+        return self._wait(self._local)
 
     def _wait(self, limiter: MovingWindowRateLimiter) -> float:
         if limiter.hit(self._limit, KEY):
             return 0.0
-        # The window's oldest email leaves it then; never less than a moment, so that waiting is no busy loop.
-        return max(limiter.get_window_stats(self._limit, KEY).reset_time - time.time(), 0.005)
+        # Until the oldest email leaves the window.
+        return max(limiter.get_window_stats(self._limit, KEY).reset_time - time.time(), SHORTEST_WAIT)

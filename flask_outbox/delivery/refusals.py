@@ -1,7 +1,7 @@
-"""A run of refusals in the same words, which may be meant for us rather than for the recipients.
+"""Refusals: counts refusals in the same words, because they may mean us and not the recipients.
 
-A server that has turned against its client often says the same to everybody. So these emails are suspects: they are settled
-when the server has said something else, when it has said the same to five recipients, or when the batch ends.
+A server that refuses its client often says the same about every recipient. So these emails are suspects. They are settled when
+the server says something else, when it has said the same about five recipients, or when the batch ends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Suspect(NamedTuple):
-    """An email of the current batch whose refusal is not settled yet."""
+    """A refused email of the current batch that is not settled yet."""
 
     email: Claimed
     attempt: Try
@@ -25,7 +25,7 @@ class Suspect(NamedTuple):
 
 
 class Refusals:
-    """The current run of refusals alike. The run goes on from batch to batch, its suspects do not."""
+    """The current run of refusals in the same words. The run outlives a batch; its suspects do not."""
 
     def __init__(self) -> None:
         self._suspects: list[Suspect] = []
@@ -33,7 +33,7 @@ class Refusals:
         self._recipients: set[str] = set()
 
     def is_like(self, error: Refused) -> bool:
-        """Return whether *error* says the same as the run, or there is none."""
+        """Return whether *error* uses the words of the run; always true if there is no run."""
         return self._wording in {"", wording(error)}
 
     def count_with(self, email: Claimed, error: Refused) -> int:
@@ -48,11 +48,11 @@ class Refusals:
 
     @property
     def is_single(self) -> bool:
-        """Return whether the run has one recipient only."""
+        """Return whether the run has only one recipient."""
         return len(self._recipients) == 1
 
     def take_suspects(self) -> list[Suspect]:
-        """Return the suspects and forget them; the run goes on."""
+        """Return the suspects and forget them; the run continues."""
         suspects, self._suspects = self._suspects, []
         return suspects
 

@@ -1,6 +1,6 @@
-"""The only module that imports RQ and Redis: the bell that wakes a worker, and the worker.
+"""The RQ worker and the bell that wakes it; the only module that imports RQ and Redis.
 
-The bell is one RQ job without arguments. Redis holds nothing about an email: the database knows what is due.
+The bell is one RQ job without arguments. Redis stores nothing about an email: the database knows which emails are due.
 """
 
 from __future__ import annotations
@@ -29,34 +29,36 @@ from .bells import Bell
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .thread import Deliverer
+    from .thread import DeliveryThread
 
 log = logging.getLogger(__name__)
 
 QUEUE = "mail"
-# A string, so that ringing imports nothing; with JSON, so that nothing is ever unpickled.
+# A name, so that ringing imports nothing; RQ stores it as JSON, so that nothing is ever unpickled.
 JOB = f"{__name__}.deliver_mail"
-# What a visitor may have to wait for the bell where Redis hangs, in seconds, for each of two commands.
+# How long a request waits for a Redis that hangs, in seconds, for each of the two commands of a ring.
 BELL_TIMEOUT = 0.05
-# How long the bell stays silent after Redis has failed, in seconds; the sweep finds the mail meanwhile.
-BELL_REST = 1.0
-# How long one job goes on under a stock ``rq worker``, and what RQ allows it, in seconds.
+# How long the bell skips Redis after an error, in seconds; the sweep delivers the mail meanwhile.
+BELL_PAUSE = 1.0
+# How long one job delivers under a stock ``rq worker``, and when RQ kills it, in seconds.
 JOB_SECONDS = 60
 JOB_TIMEOUT = 600
-# How long a job of our own worker waits for its deliverer, so that the dashboard shows it busy, in seconds.
-JOB_WAITS = 60.0
-# The blocking dequeue returns after worker_ttl - 15 s; then the worker's heartbeat is due.
+# Longest time for which a job of our own worker waits for the delivery thread, in seconds: the dashboard shows the worker as busy.
+LONGEST_JOB_WAIT = 60.0
+# RQ's blocking dequeue returns after worker_ttl - 15 s and sends the worker's heartbeat.
 WORKER_TTL = 35
+# How often to reconnect to a Redis that is down, in seconds.
 RECONNECT_EVERY = 2.0
-# How long one thread of the worker may keep the others waiting, in seconds; Python's own 5 ms were the slowest emails' delay.
+# How long one thread may keep the others waiting, in seconds; Python's default of 5 ms delayed the slowest emails.
 SWITCH_INTERVAL = 0.0005
-# honcho kills five seconds after SIGTERM; by then everything has ended, the goodbye to a Redis that hangs too.
-END_WITHIN = 3.8
-LAST_WORDS = 0.2
+# honcho kills a process five seconds after SIGTERM. The worker exits before, even if RQ cannot unregister from a Redis that hangs;
+# RQ gets at least the second time for that, in seconds.
+EXIT_WITHIN = 3.8
+UNREGISTER_WITHIN = 0.2
 
 
 def connect(url: str, *, verify: bool = True, timeout: float | None = None) -> Redis:
-    """Return a client for *url*; with *timeout*, one that fails within it instead of trying again."""
+    """Return a client for *url*. With a *timeout* in seconds, it fails after that time instead of retrying."""
     options: dict[str, Any] = {}
     if url.startswith("rediss:") and not verify:
         options["ssl_cert_reqs"] = "none"
@@ -66,7 +68,7 @@ def connect(url: str, *, verify: bool = True, timeout: float | None = None) -> R
 
 
 class RqBell(Bell):
-    """Puts a job into the RQ queue, unless one is waiting there: that one will see the new row too."""
+    """Enqueues an RQ job unless one is waiting; the waiting job will find the new email as well."""
 
     wakes_workers = True
 
@@ -75,95 +77,95 @@ class RqBell(Bell):
         self._silent_until = float("-inf")
 
     def ring(self) -> None:
-        """Ring. A Redis that is away costs a bounded moment and a warning, never an error."""
+        """Enqueue the job. If Redis is down, this costs a short wait and a warning, never an error."""
         if time.monotonic() < self._silent_until:
             return
         try:
             if self._queue.count == 0:
                 self._queue.enqueue(JOB, job_timeout=JOB_TIMEOUT, result_ttl=0, failure_ttl=86400, description="deliver mail")
         except RedisError as error:
-            log.warning("mail: Redis is away (%s), so the mail waits for the next sweep", error)
-            # A deadline, and no timer thread: a process that is forked meanwhile keeps the one and loses the other.
-            self._silent_until = time.monotonic() + BELL_REST
+            log.warning("Redis is down (%s): the email goes out with the next sweep", error)
+            # A deadline survives a fork; a timer thread would not.
+            self._silent_until = time.monotonic() + BELL_PAUSE
 
 
 def deliver_mail() -> None:
-    """Deliver what is due: the RQ job.
+    """Deliver all due mail: the RQ job.
 
-    In a ``Worker`` it wakes the deliverer and waits for it. Under a stock ``rq worker`` it finds the app as the ``flask``
-    command does and delivers in the job.
+    In a ``Worker`` it wakes the delivery thread and waits for it. Under a stock ``rq worker`` it finds the app as the ``flask``
+    command does, and delivers in the job.
     """
     worker = Worker.current
     if worker is not None:
-        worker.deliverer.ring_and_wait(JOB_WAITS)
+        worker.thread.ring_and_wait(LONGEST_JOB_WAIT)
         return
-    app: Flask = current_app._get_current_object() if current_app else ScriptInfo().load_app()  # type: ignore[attr-defined]  # noqa: SLF001
+    app: Flask = current_app._get_current_object() if current_app else ScriptInfo().load_app()  # type: ignore[attr-defined]  # noqa: SLF001 - a proxy has no public way to return its object
     with app.app_context():
         app.extensions["mail"].deliver(JOB_SECONDS)
 
 
 class _RqLoop(SimpleWorker):
-    """RQ's own loop, hearing the bell: it may end at any time, and the worker around it builds another."""
+    """RQ's own loop, which hears the bell. It may end at any time: the worker then starts another."""
 
     on_stop: Callable[[], None]
     on_job: Callable[[], None]
 
     def request_stop(self, signum: int, frame: Any) -> None:
         self.on_stop()
-        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call] # RQ's has no types
 
     def reorder_queues(self, reference_queue: Queue) -> None:
-        """Hear the bell here, which is the first thing RQ calls when a job has come: the job itself runs 20 round trips later."""
+        """Ring here, in the first method that RQ calls after it takes a job: the job itself runs 20 round trips later."""
         self.on_job()
         super().reorder_queues(reference_queue)
 
     def subscribe(self) -> None:
-        """Leave out RQ's commands from afar (stop this job, shut down): a job here is a bell, and holds nothing."""
+        """Ignore RQ's remote commands (stop a job, shut down): a job here is only a bell."""
 
     def set_shutdown_requested_date(self) -> None:
-        """Leave Redis out of the signal handler: where it is away, the handler would block and raise inside the job."""
+        """Do nothing: RQ would use Redis in the signal handler, which blocks and raises inside the job if Redis is down."""
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         with suppress(RedisError):
             if pipeline is None and not self.connection.sismember(self.redis_workers_keys, self.key):
-                # A Redis that was restarted or wiped has forgotten its workers, and RQ registers them only at birth. Half of
-                # this one may be there again: its state is written at the end of a job.
+                # A restarted or flushed Redis has lost its workers, and RQ registers a worker only once, at its start. A part of
+                # its key may exist again, because RQ writes the state at the end of a job.
                 self.connection.delete(self.key)
-                self.register_birth()  # type: ignore[no-untyped-call]
+                self.register_birth()  # type: ignore[no-untyped-call] # as above
             super().heartbeat(timeout, pipeline)
 
 
-def _is_worth_saying(record: logging.LogRecord) -> bool:
-    """Keep RQ's tracebacks about a Redis that is away, or has forgotten a bell, out of the log; the worker says it in one line."""
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """Drop RQ's tracebacks about a Redis that is down or has lost a job; the worker logs one line instead."""
     return not (record.exc_info and isinstance(record.exc_info[1], RedisError | InvalidJobOperation))
 
 
 class Worker:
-    """The worker process: a deliverer, and RQ's loop to wake it.
+    """The worker process: a delivery thread, and RQ's loop to wake it.
 
-    The deliverer does not depend on the loop. While Redis is away the loop is built again every two seconds, and mail
-    goes on from the database.
+    The thread does not depend on the loop. While Redis is down the worker restarts the loop every two seconds, and the thread
+    delivers with its sweep.
     """
 
     current: Worker | None = None
 
-    def __init__(self, deliverer: Deliverer, redis: Callable[[], Redis]) -> None:
-        self.deliverer = deliverer
+    def __init__(self, thread: DeliveryThread, redis: Callable[[], Redis]) -> None:
+        self.thread = thread
         self._redis = redis
         self._stopping = threading.Event()
         self._ended = threading.Event()
-        self._end = threading.Thread(target=self._stop_deliverer, name="end", daemon=True)
+        self._end = threading.Thread(target=self._stop_thread, name="end", daemon=True)
 
     def run(self, *, burst: bool = False) -> None:
-        """Deliver until SIGTERM or SIGINT; with *burst*, only what is due now."""
+        """Deliver until SIGTERM or SIGINT; with *burst*, deliver the mail that is due now and return."""
         Worker.current = self
-        # RQ's bookkeeping for the bell must not hold up the email that it has rung for.
+        # RQ's bookkeeping for the job must not delay the email that it has rung for.
         sys.setswitchinterval(SWITCH_INTERVAL)
         self._install_handlers()
-        self.deliverer.start()
-        log.info("mail: worker started")
+        self.thread.start()
+        log.info("mail worker started")
         if burst:
-            self.deliverer.wait_until_idle(self._stopping)
+            self.thread.wait_until_idle(self._stopping)
         while not burst and not self._stopping.is_set():
             self._listen()
             self._install_handlers()
@@ -172,20 +174,20 @@ class Worker:
         self.stop()
         self._end.join()
         Worker.current = None
-        log.info("mail: worker stopped")
+        log.info("mail worker stopped")
 
     def stop(self) -> None:
-        """End within four seconds, whatever hangs; called from the signal handler too."""
-        # Nothing here may wait for a lock that the interrupted main thread holds.
-        with suppress(RuntimeError):  # it has been started already
+        """Stop the worker within four seconds, whatever hangs; also called from the signal handler."""
+        # In a thread, because a lock may be held by the main thread that the signal has interrupted.
+        with suppress(RuntimeError):  # already started
             self._end.start()
 
-    def _stop_deliverer(self) -> None:
-        end = time.monotonic() + END_WITHIN
+    def _stop_thread(self) -> None:
+        end = time.monotonic() + EXIT_WITHIN
         self._stopping.set()
-        self.deliverer.stop()
-        if not self._ended.wait(max(end - time.monotonic(), LAST_WORDS)):
-            # RQ's loop says goodbye to a Redis that hangs. Everything is given back, so nothing is lost by leaving.
+        self.thread.stop()
+        if not self._ended.wait(max(end - time.monotonic(), UNREGISTER_WITHIN)):
+            # RQ's loop is unregistering from a Redis that hangs. All emails are released, so exiting loses nothing.
             logging.shutdown()
             os._exit(0)
 
@@ -199,18 +201,18 @@ class Worker:
                 worker_ttl=WORKER_TTL,
                 log_job_description=False,
             )
-            loop.on_stop, loop.on_job = self.stop, self.deliverer.ring
+            loop.on_stop, loop.on_job = self.stop, self.thread.ring
             loop.max_connection_wait_time = RECONNECT_EVERY
             loop.log_result_lifespan = False
-            loop.log.addFilter(_is_worth_saying)
+            loop.log.addFilter(_is_worth_logging)
             loop.work(logging_level="WARNING")
             redis.ping()
         except RedisError as error:
             if not self._stopping.is_set():
-                log.warning("mail: Redis is away (%s); mail goes on from the database", error)
+                log.warning("Redis is down (%s): the mail worker finds due mail in the database", error)
         except Exception:
-            # RQ's loop is only the bell: whatever has ended it, the worker builds another.
-            log.exception("mail: RQ's loop stumbled, and is built again")
+            # RQ's loop is only the bell: after any error the worker starts another.
+            log.exception("RQ's loop failed with an unexpected error, and is restarted")
         finally:
             redis.close()
 

@@ -1,4 +1,4 @@
-"""Settler: carries out what ``decide`` says about each email, in the outbox and in the log."""
+"""Settler: writes the decision about each email to the outbox and to the log."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ ADDRESS = re.compile(r"([^\s<>@])[^\s<>@]*(@[^\s<>:;,]+)")
 
 
 class Settler:
-    """Settles the emails of one batch after the other in *outbox*; *is_further* as in ``Delivery``.
+    """Settles emails in *outbox*, batch after batch; *is_extra* as in ``Delivery``.
 
-    ``count`` is how many it has settled so far; an email that only goes back into the queue behind others is not counted.
+    ``count`` is how many it has settled so far, without the postponed ones.
     """
 
-    def __init__(self, outbox: Outbox, *, is_further: bool) -> None:
+    def __init__(self, outbox: Outbox, *, is_extra: bool) -> None:
         self._outbox = outbox
-        self._is_further = is_further
+        self._is_extra = is_extra
         self._refusals = Refusals()
         self.count = 0
         self.is_cut = False
         # True while an acceptance is being written to the database.
         self.is_accepted = False
-        # The server has turned a further connection away.
-        self.is_turned_away = False
+        # The server has refused this extra connection.
+        self.is_refused = False
 
     def settle(self, batch: Batch, email: Claimed, said: Reply | TransmissionError, attempt: Try) -> None:
-        """Decide what becomes of *email* and write it to the outbox; raise Unavailable where nothing more can be sent."""
+        """Decide what becomes of *email* and write it to the outbox; raise Unavailable if the worker must stop sending."""
         # An acceptance is final in every situation, and the usual case.
         decision = decide(said) if isinstance(said, Reply) else decide(said, self._situation(email, said))
         if decision.fate is Fate.SENT:
             self._settle_sent(batch, email, attempt)
         elif decision.fate is Fate.RETRY:
-            log.info("mail: email %d was put off: %s", email.id, redact(said))
+            log.info("email %d was deferred: %s", email.id, redact(said))
             self.count += self._outbox.settle_deferred(batch, email, attempt)
             self._note_answered(attempt)
         elif decision.fate is Fate.HOLD:
-            log.info("mail: email %d is held: MAIL_ALLOW_TO does not name its recipient", email.id)
+            log.info("email %d is held: MAIL_ALLOW_TO does not name its recipient", email.id)
             self.count += self._outbox.settle_held(batch, email, attempt.reply or "")
         elif isinstance(said, Refused):
             self._settle_refused(batch, Suspect(email, attempt, said), decision)
@@ -64,14 +64,14 @@ class Settler:
 
     def _situation(self, email: Claimed, said: TransmissionError) -> Situation:
         alike = self._refusals.count_with(email, said) if isinstance(said, Refused) else 1
-        return Situation(is_cut=self.is_cut, is_further=self._is_further, alike=alike)
+        return Situation(is_cut=self.is_cut, is_extra=self._is_extra, alike=alike)
 
     def _settle_sent(self, batch: Batch, email: Claimed, attempt: Try) -> None:
         self.is_accepted = True
         self.count += self._outbox.settle_sent(batch, email, attempt)
         self.is_accepted = False
         self._note_answered(attempt)
-        # The server takes mail from us, so it meant the recipients that it refused before.
+        # The server accepts mail from us, so its earlier refusals meant the recipients.
         suspects = self._refusals.end()
         if suspects:
             self._settle_suspects(batch, suspects, CONTRADICTED)
@@ -97,44 +97,44 @@ class Settler:
                 self._outbox.postpone(batch, suspect.email, suspect.attempt, counts=decision.counts)
 
     def _fail(self, batch: Batch, refused: Suspect) -> None:
-        log.warning("mail: email %d was refused: %s", refused.email.id, redact(refused.attempt.reply))
+        log.warning("email %d was refused: %s", refused.email.id, redact(refused.attempt.reply))
         self.count += self._outbox.settle_refused(batch, refused.email, refused.attempt)
 
     def settle_expired(self, batch: Batch, email: Claimed) -> None:
-        """Note that *email* was not sent, because it is past its expires_at."""
+        """Record that *email* has expired."""
         self.count += self._outbox.settle_expired(batch, email)
 
     def end_batch(self, batch: Batch) -> None:
-        """Settle the suspects at the end of *batch*: they have failed, or get a second opinion in two minutes."""
+        """Settle the suspects at the end of *batch*: each one fails, or is tried once more in two minutes."""
         suspects = self._refusals.take_suspects()
         if suspects:
             is_alone = self._refusals.is_single and not self._outbox.has_due()
             self._settle_suspects(batch, suspects, Situation(is_batch_over=True, is_alone=is_alone))
 
     def drop_suspects(self) -> None:
-        """Forget the suspects of a batch that goes back into the queue as it is."""
+        """Forget the suspects of a batch that is released."""
         self._refusals.take_suspects()
 
     def note_unavailable(self, error: Unavailable) -> None:
-        """Write to the outbox's health that no email can be sent, unless this connection is an extra one or was cut."""
+        """Record in the outbox's health that no email can be sent; ignored for an extra connection, and after a cut."""
         if self.is_cut:
             return
-        if self._is_further:
-            self.is_turned_away = True
-            log.info("mail: a further connection was turned away, so fewer are used for a while: %s", redact(error))
+        if self._is_extra:
+            self.is_refused = True
+            log.info("the SMTP server refused an extra connection, so fewer are used for a while: %s", redact(error))
             return
         pause = self._outbox.health.note_unavailable(error)
-        what = "our own configuration is refused" if error.ours else "the server cannot be used"
-        log.error("mail: no email can be sent, %s; next try in %d s: %s", what, pause.total_seconds(), redact(error))
+        what = "our own configuration is refused" if error.ours else "the SMTP server cannot be used"
+        log.error("no email can be sent, %s; next try in %d s: %s", what, pause.total_seconds(), redact(error))
 
     def _note_answered(self, attempt: Try) -> None:
-        """Note that the server works, if it has answered an email."""
+        """Record that the server works, if it has answered."""
         if attempt.code is not None and self._outbox.health.note_available():
-            log.warning("mail: the SMTP server works again")
+            log.warning("the SMTP server works again")
 
 
 def attempt_of(said: Reply | TransmissionError, started_at: datetime, seconds: float) -> Try:
-    """Return the row for one try, which took so many *seconds*."""
+    """Return the record of one attempt, which took *seconds*."""
     return Try(started_at, seconds, _outcome(said), said.code, said.enhanced, said.reply)
 
 
@@ -147,5 +147,5 @@ def _outcome(said: Reply | TransmissionError) -> str:
 
 
 def redact(text: object) -> str:
-    """Return *text* with every address shortened to what lets an operator find it: s…@example.com."""
+    """Return *text* with every address shortened, as s…@example.com, so that logs hold no full address."""
     return ADDRESS.sub(r"\1…\2", str(text))

@@ -1,7 +1,7 @@
 """The background thread that delivers: at once when the bell rings, and every few seconds without it.
 
-The sweep between the rings is all there is to retries, scheduled mail and recovery. The RQ worker uses the same thread, so
-that RQ's signals, its alarms and a lost Redis never touch an email on the wire.
+The sweep alone takes care of retries, scheduled mail and recovery. The RQ worker uses the same thread, so RQ's signals, its
+alarms and a lost Redis connection never interrupt an email on the wire.
 """
 
 from __future__ import annotations
@@ -23,113 +23,113 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How long mail may wait that no bell was rung for, in seconds; a retry, a scheduled email, a lost Redis.
+# How often to look for due mail without a bell, in seconds: for retries, scheduled mail, and bells lost with Redis.
 SWEEP_EVERY = 3.0
-# Mail seldom comes alone: for so long after the last, in seconds, the outbox is looked at this often. That is quicker than a
-# bell, and a burst then costs few of them.
-LINGER, LOOK_EVERY = 0.1, 0.002
-# How long one pass may take before the thread looks for lost leases again, in seconds.
+# Mail often comes in bursts: how long after the last email to poll the outbox, and how often, in seconds. Polling is faster than
+# a bell, and saves most of the bells of a burst.
+POLL_FOR, POLL_EVERY = 0.1, 0.002
+# Longest time for one pass, in seconds; then the thread looks for expired leases again.
 LONGEST_PASS = 10.0
-# honcho kills five seconds after SIGTERM: three for the email on the wire, and a little for giving back the rest.
+# honcho kills a process five seconds after SIGTERM: time for the email on the wire, and time to release the rest, in seconds.
 FINISH_WITHIN = 3.0
-GIVE_BACK_WITHIN = 0.3
+RELEASE_WITHIN = 0.3
 
-_running: WeakSet[Deliverer] = WeakSet()
+_running: WeakSet[DeliveryThread] = WeakSet()
 
 
 @atexit.register
 def _stop_all() -> None:
-    """Stop every thread before the interpreter cuts them off in the middle of an email."""
-    for deliverer in list(_running):
-        if deliverer.is_running:
-            deliverer.stop()
+    """Stop every thread before the interpreter kills it in the middle of an email."""
+    for thread in list(_running):
+        if thread.is_running:
+            thread.stop()
 
 
 def _always() -> bool:
     return True
 
 
-class Deliverer:
+class DeliveryThread:
     """A background thread that delivers until it is stopped.
 
-    *make_delivery* opens the connections that it uses. It must not hold the app: an app that nobody needs any more ends its
-    thread. With *is_guest* the thread shares the app's connection pool with requests, and keeps no connection while idle.
-    Once *is_needed* returns false, the thread ends with its next sweep.
+    *make_couriers* opens the thread's connections. It must not hold a reference to the app, so that an unused app can be collected.
+    With *shares_pool* the thread takes its database connections from the pool of the requests, and keeps none while idle. Once
+    *is_needed* returns False, the thread ends with its next sweep.
     """
 
     def __init__(
-        self, make_delivery: Callable[[], Couriers], *, is_guest: bool = False, is_needed: Callable[[], bool] = _always
+        self, make_couriers: Callable[[], Couriers], *, shares_pool: bool = False, is_needed: Callable[[], bool] = _always
     ) -> None:
-        self._make_delivery = make_delivery
-        self._is_guest = is_guest
+        self._make_couriers = make_couriers
+        self._shares_pool = shares_pool
         self._is_needed = is_needed
-        self._delivery: Couriers | None = None
-        self._wanted = threading.Event()
-        self._idle = threading.Condition()
-        self._rests = 0
-        self._has_rested = threading.Event()
+        self._couriers: Couriers | None = None
+        self._rung = threading.Event()
+        self._pass_ended = threading.Condition()
+        self._passes = 0
+        self._found_nothing = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="mail-delivery", daemon=True)
 
     @property
     def is_running(self) -> bool:
-        """Return whether the thread is there; after a fork it is not."""
+        """Return whether the thread runs in this process; after a fork, the child has none."""
         return self._thread.is_alive()
 
-    def start(self) -> Deliverer:
-        """Start the thread, beginning with a sweep, and return the deliverer."""
-        self._wanted.set()
+    def start(self) -> DeliveryThread:
+        """Start the thread with a sweep, and return self."""
+        self._rung.set()
         self._thread.start()
         _running.add(self)
         return self
 
     def ring(self) -> None:
-        """Wake the thread; what is committed by now is seen by the pass that follows."""
-        self._wanted.set()
+        """Wake the thread; its next pass sees everything that is committed by now."""
+        self._rung.set()
 
     def ring_and_wait(self, seconds: float) -> None:
-        """Wake the thread, and return when it has found nothing more to do, or after *seconds*."""
-        with self._idle:
-            seen = self._rests
-            self._wanted.set()
-            self._idle.wait_for(lambda: self._stopping.is_set() or self._rests > seen, timeout=seconds)
+        """Wake the thread, and return once it has delivered all due mail, or after *seconds*."""
+        with self._pass_ended:
+            before = self._passes
+            self._rung.set()
+            self._pass_ended.wait_for(lambda: self._stopping.is_set() or self._passes > before, timeout=seconds)
 
     def wait_until_idle(self, stopping: threading.Event) -> None:
-        """Return when a whole pass has found nothing more to do, or when *stopping* is set."""
-        while not stopping.is_set() and not self._has_rested.wait(0.1):
+        """Return once a whole pass has found no due mail, or when *stopping* is set."""
+        while not stopping.is_set() and not self._found_nothing.wait(0.1):
             pass
 
     def stop(self) -> bool:
-        """Finish the email on the wire if that takes no longer than three seconds, give back the rest, and end.
+        """Stop the thread: finish the email on the wire within three seconds, and release the rest of the batch.
 
-        Return False where the thread hung even after its line was cut; what it held has been given back all the same, unless
+        Return False if the thread hangs even after its SMTP connection was cut. Its emails are released nevertheless, unless
         the database hangs too.
         """
         # The exit hook must not wait once more for a thread that hangs.
         _running.discard(self)
         self._stopping.set()
-        delivery = self._delivery
-        if delivery is not None:
-            delivery.stop()
-        self._wanted.set()
-        with self._idle:
-            self._idle.notify_all()
+        couriers = self._couriers
+        if couriers is not None:
+            couriers.stop()
+        self._rung.set()
+        with self._pass_ended:
+            self._pass_ended.notify_all()
         self._thread.join(FINISH_WITHIN)
-        if self._thread.is_alive() and delivery is not None:
-            delivery.cut()
-            self._thread.join(GIVE_BACK_WITHIN)
+        if self._thread.is_alive() and couriers is not None:
+            couriers.cut()
+            self._thread.join(RELEASE_WITHIN)
             if self._thread.is_alive():
-                # In a thread of its own: it may be the database that hangs.
-                helper = threading.Thread(target=delivery.abandon, daemon=True)
+                # In another thread, because the database may hang.
+                helper = threading.Thread(target=couriers.abandon, daemon=True)
                 helper.start()
-                helper.join(GIVE_BACK_WITHIN)
+                helper.join(RELEASE_WITHIN)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
         failures = 0
         while not self._stopping.is_set():
-            self._wanted.wait(SWEEP_EVERY)
-            self._wanted.clear()
+            self._rung.wait(SWEEP_EVERY)
+            self._rung.clear()
             if self._stopping.is_set() or not self._is_needed():
                 break
             try:
@@ -137,42 +137,42 @@ class Deliverer:
                 failures = 0
             except sa.exc.SQLAlchemyError as error:
                 failures += 1
-                log.error("mail: the database is away, trying again: %s", str(error.__cause__ or error).partition("\n")[0])
+                log.error("mail delivery waits: the database is down: %s", str(error.__cause__ or error).partition("\n")[0])
                 self._drop()
                 self._stopping.wait(min(0.2 * failures, SWEEP_EVERY))
             except Exception:
-                # The thread must outlive whatever this is: mail that waits for ever is worse than an error in the log.
-                log.exception("mail: the deliverer stumbled, and goes on")
+                # The thread must survive every error: mail that waits for ever is worse than an error in the log.
+                log.exception("mail delivery failed with an unexpected error, and continues")
                 self._drop()
                 self._stopping.wait(1)
-            with self._idle:
-                self._rests += 1
-                self._idle.notify_all()
+            with self._pass_ended:
+                self._passes += 1
+                self._pass_ended.notify_all()
         self._drop()
 
     def _pass(self) -> None:
-        if self._delivery is None:
-            self._delivery = self._make_delivery()
+        if self._couriers is None:
+            self._couriers = self._make_couriers()
         until = 0.0
         while not self._stopping.is_set():
-            if self._delivery.run(LONGEST_PASS):
-                until = time.monotonic() + LINGER
+            if self._couriers.run(LONGEST_PASS):
+                until = time.monotonic() + POLL_FOR
             else:
-                self._has_rested.set()
-            if not self._is_wanted_before(until, self._delivery):
+                self._found_nothing.set()
+            if not self._has_more_before(until, self._couriers):
                 break
-        self._delivery.on_idle(give_back=self._is_guest)
+        self._couriers.on_idle(disconnect=self._shares_pool)
 
-    def _is_wanted_before(self, end: float, delivery: Couriers) -> bool:
-        """Return whether there is more to deliver in the moments after the last email."""
+    def _has_more_before(self, end: float, couriers: Couriers) -> bool:
+        """Poll the outbox until *end*, and return whether more mail is due."""
         while time.monotonic() < end and not self._stopping.is_set():
-            if self._wanted.wait(LOOK_EVERY) or delivery.has_due():
-                self._wanted.clear()
+            if self._rung.wait(POLL_EVERY) or couriers.has_due():
+                self._rung.clear()
                 return True
         return False
 
     def _drop(self) -> None:
-        delivery, self._delivery = self._delivery, None
-        if delivery is not None:
-            with suppress(Exception):  # whatever it is, the next pass makes new connections
-                delivery.close()
+        couriers, self._couriers = self._couriers, None
+        if couriers is not None:
+            with suppress(Exception):  # the next pass opens new connections anyway
+                couriers.close()

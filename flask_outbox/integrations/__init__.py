@@ -1,1 +1,1 @@
-"""Other libraries of an app that write mail, each in a module that loads its library only when it is imported itself."""
+"""Adapters for other Flask extensions that send mail, one module each; only that module imports the extension."""

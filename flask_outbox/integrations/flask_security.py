@@ -46,8 +46,8 @@ Flask-Security's links begin with the Host that the request claims, and whoever 
 token with a link to another site. With MAIL_BASE_URL the links of the table begin with that instead. Links that a template of
 your own makes with ``url_for`` do not, so set Flask's TRUSTED_HOSTS as well.
 
-An address that the outbox cannot send to is refused in the form. If a mail cannot be written all the same, a code's view says so;
-elsewhere the mail is dropped with an error in the log, since a page that fails for some addresses tells which accounts exist.
+A form refuses an address that the outbox cannot send to. If a mail is invalid nevertheless, the views for codes show an error;
+any other mail is dropped with an error in the log, because a page that fails for some addresses reveals which accounts exist.
 """
 
 from __future__ import annotations
@@ -83,12 +83,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How long the token of a mail is valid: by the name under which the template gets the token, and where several tokens share a
-# name, by the setting that names the template.
+# The setting with the lifetime of a token: by the token's name in the context, or, for names that several tokens share, by the
+# setting that names the template.
 BY_TOKEN = {"confirmation_token": "CONFIRM_EMAIL_WITHIN", "reset_token": "RESET_PASSWORD_WITHIN"}
 CODES = {"TWO_FACTOR_EMAIL_TEMPLATE": "TWO_FACTOR_MAIL_VALIDITY", "US_EMAIL_TEMPLATE": "US_TOKEN_VALIDITY"}
 BY_TEMPLATE = CODES | {"EMAIL_TEMPLATE_PASSWORDLESS": "LOGIN_WITHIN", "CHANGE_EMAIL_EMAIL_TEMPLATE": "CHANGE_EMAIL_WITHIN"}
-# The settings that name the templates of mail without secrets, unless such a name stands in its context; the rest is secret.
+# The settings that name the templates of mail without secrets. All other mail is secret, and so is mail with a link, token or code
+# in its context.
 NOTICES = (
     "REGISTER_EMAIL_TEMPLATE",
     "REGISTER_EMAIL_EXISTING_TEMPLATE",
@@ -129,7 +130,7 @@ class OutboxMailUtil(MailUtil):
         **context: Any,
     ) -> None:
         """Put the mail into the outbox."""
-        # Subject, sender and the names in it may be translated late.
+        # The subject and the names may be lazy translations.
         body, html = (_at_base_url(half, context) for half in (body, html))
         message = Message(str(subject), [recipient], body, html, sender=_sender(sender))
         try:
@@ -142,7 +143,7 @@ class OutboxMailUtil(MailUtil):
         except InvalidMessage as error:
             if template in _templates(CODES):
                 raise
-            log.error("mail: Flask-Security's %s was not sent: %s", template, error)
+            log.error("Flask-Security's email %s was not sent: %s", template, error)
         else:
             _commit_behind_the_view(email)
 
@@ -167,7 +168,7 @@ def _sender(value: Any) -> AddressLike | None:
 
 
 def _at_base_url(text: str | None, context: dict[str, Any]) -> str | None:
-    """Let the links that the context names begin with MAIL_BASE_URL, whatever Host the request has claimed."""
+    """Replace the request's Host by MAIL_BASE_URL in the links that the context holds."""
     base = current_state().settings.base_url
     if not (text and base and has_request_context()):
         return text
@@ -196,7 +197,7 @@ def _is_secret(template: str, context: dict[str, Any]) -> bool:
 
 
 def _expiry(template: str, context: dict[str, Any]) -> datetime | None:
-    """Return when the last token of the mail ends, or None if there is none."""
+    """Return when the last token of the mail expires, or None for mail without a token."""
     lifetimes = [_lifetime(name) for name in _validities(template, context)]
     return datetime.now(UTC) + max(lifetimes) if lifetimes else None
 
@@ -207,13 +208,13 @@ def _validities(template: str, context: dict[str, Any]) -> Iterator[str]:
 
 
 def _lifetime(name: str) -> timedelta:
-    """Return a duration; Flask-Security has made a timedelta of "2 days", and leaves plain seconds as they are."""
+    """Return a duration; Flask-Security turns "2 days" into a timedelta, and keeps plain seconds."""
     value = _setting(name)
     return value if isinstance(value, timedelta) else timedelta(seconds=float(value))
 
 
 def _commit_behind_the_view(email: Email) -> None:
-    """Commit after the view if the mail has joined a transaction of one of Flask-Security's views: not all of them commit."""
+    """Commit after the view if the mail has joined a transaction of a Flask-Security view, because not all of them commit."""
     session = object_session(email)
     if session is None or not sa.inspect(email).pending:
         return

@@ -72,7 +72,7 @@ def parse(value: AddressLike | Address, field: str) -> Address:
     if isinstance(value, str):
         reject_controls(value, field)
         name, spec = _split(value, field)
-    elif isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, str) for part in value):  # noqa: PLR2004
+    elif isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, str) for part in value):  # noqa: PLR2004 - a pair
         name, spec = value
         reject_controls(name, f"the name in {field}")
         reject_controls(spec, field)
@@ -101,7 +101,7 @@ def _split(value: str, field: str) -> tuple[str, str]:
 def _check(spec: str, field: str) -> tuple[str, str]:
     """Return the local part and the domain of *spec*, if email-validator accepts its syntax.
 
-    DNS is not asked: whether a domain takes mail is for the server to say. The cache is for senders, which rarely differ.
+    It does not query DNS: the SMTP server decides whether a domain accepts mail. The cache helps with senders, which rarely differ.
     """
     if len(spec) > LONGEST_ADDRESS:
         message = f"{field} {spec!r:.100} is not an email address: it has {len(spec)} characters"

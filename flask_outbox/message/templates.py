@@ -1,7 +1,7 @@
 """Render a template pair, ``name.txt`` and ``name.html``, in an environment made for mail.
 
-A missing variable is an error there, and every link is absolute and begins with the configured base URL, whatever Host a
-request has claimed.
+In it a missing variable is an error, and every link is absolute and begins with the configured base URL, never with the Host
+header of a request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
 
-# What a wrong expression in a template raises; url_for for a page that does not exist is a LookupError.
+# The errors of a wrong expression in a template; url_for raises a LookupError for an unknown endpoint.
 BROKEN = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
@@ -43,7 +43,7 @@ def _render(templates: Environment, name: str, context: dict[str, Any]) -> str:
 
 @contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Turn whatever is wrong with a template into an InvalidMessage of one sentence; *what* names the template."""
+    """Translate every error of a template into an InvalidMessage of one sentence; *what* names the template."""
     try:
         yield
     except TemplateNotFound as error:
@@ -70,7 +70,7 @@ def mail_templates(app: Flask, base_url: str) -> Environment:
 
 
 def url_builder(app: Flask, base_url: str) -> Callable[..., str]:
-    """Return a ``url_for`` whose links are absolute and begin with *base_url*, whatever Host a request has claimed."""
+    """Return a ``url_for`` whose links are absolute and begin with *base_url*, never with a request's Host."""
     base = urlsplit(base_url)
     adapter = app.url_map.bind(base.netloc, base.path or "/", url_scheme=base.scheme)
 

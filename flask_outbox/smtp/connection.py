@@ -1,7 +1,7 @@
 """The socket side: connect, TLS, EHLO, login; write commands, and read replies before a deadline.
 
 smtplib does the greeting, STARTTLS and the login. Reading and writing are our own, because smtplib's timeout is for each
-read: a server that drips its reply byte by byte could hold it for ever.
+read: a server that sends its reply byte by byte could block it for ever.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 REPLY_LINE = re.compile(rb"\d{3}(?:[ -].*)?")
-# RFC 5321, 4.5.3.1.5 sets 512 octets for a reply line; some servers send more, none sends this much.
+# RFC 5321, 4.5.3.1.5 sets 512 octets for a reply line; some servers send more, but none as much as this.
 LONGEST_LINE = 8192
 MOST_LINES = 100
 # The most bytes that one read or write passes to the socket.
@@ -73,14 +73,14 @@ class SmtpConnection(smtplib.SMTP):
         self.greet()
 
     def secure(self, context: ssl.SSLContext) -> None:
-        """Switch to TLS with STARTTLS and say EHLO again; raise Unavailable where the server offers no TLS."""
+        """Switch to TLS with STARTTLS and say EHLO again; raise Unavailable if the server offers no TLS."""
         if not self.has_extn("starttls"):
             message = "the server does not offer STARTTLS, and MAIL_USE_TLS says that nothing is sent without it"
             raise Unavailable(message, ours=True)
         self.starttls(context=context)
         if self._received:
             self.close()
-            message = "the server sent more than it should before TLS: somebody may be in the line"
+            message = "the server sent data before TLS began: somebody may be intercepting the connection"
             raise Unavailable(message)
         self.greet()
 
@@ -101,7 +101,7 @@ class SmtpConnection(smtplib.SMTP):
         self.auth("XOAUTH2", lambda challenge=None: sasl if challenge is None else "")
 
     def getreply(self) -> tuple[int, bytes]:
-        """Read one whole reply before its deadline, in however many pieces it comes."""
+        """Read one whole reply before its deadline, however many reads that takes."""
         deadline = time.monotonic() + self._reply_timeout
         lines: list[bytes] = []
         while True:
@@ -140,7 +140,7 @@ class SmtpConnection(smtplib.SMTP):
         return line
 
     def send(self, s: str | bytes) -> None:  # type: ignore[override]  # narrower than smtplib's, which also takes buffers
-        """Write all of *s*; each chunk has the whole timeout."""
+        """Write all of *s*; the timeout applies to each chunk."""
         data = s.encode(self.command_encoding) if isinstance(s, str) else s
         view = memoryview(data)
         for start in range(0, len(view), CHUNK):
@@ -163,8 +163,8 @@ class SmtpConnection(smtplib.SMTP):
     def is_alive(self) -> bool:
         """Return whether the connection can be used again, without a round trip.
 
-        An idle 421, a FIN and a reset make the socket readable. So does an unasked reply, which would be taken for the next
-        one. Only a healthy TLS connection may have something to read, its session tickets, which carry no data.
+        An idle 421, a FIN and a reset make the socket readable. So does an unsolicited reply, which would be mistaken for the
+        next one. A healthy connection is readable only with TLS, whose session tickets carry no data.
         """
         sock = self.sock
         if sock is None or self._received:
@@ -185,14 +185,14 @@ class SmtpConnection(smtplib.SMTP):
         return False
 
     def leave(self) -> None:
-        """Say QUIT and close; errors are ignored, because they cannot hurt an email any more."""
+        """Say QUIT and close; ignore errors, because the emails are sent by now."""
         self._guard, self._reply_timeout, self.timeout = no_guard, QUIT_TIMEOUT, QUIT_TIMEOUT
         with suppress(smtplib.SMTPException, OSError):
             self.docmd("QUIT")
         self.close()
 
     def cut(self) -> None:
-        """Make the current read or write fail at once, TLS included; called from another thread."""
+        """Make the current read or write fail at once, also over TLS; called from another thread."""
         sock = self.sock
         if sock is not None:
             with suppress(OSError):
@@ -200,7 +200,7 @@ class SmtpConnection(smtplib.SMTP):
 
 
 def _poll(sock: socket.socket) -> bytes | None:
-    """Return what arrives within POLL_FOR, without sleeping; None for nothing."""
+    """Return what arrives within POLL_FOR, without sleeping; None if nothing does."""
     sock.settimeout(0)
     end = time.monotonic() + POLL_FOR
     while time.monotonic() < end:
@@ -210,6 +210,6 @@ def _poll(sock: socket.socket) -> bytes | None:
 
 
 def _ehlo_name() -> str:
-    """Return the host's name where it has a domain, else an address literal; asks no DNS, which can hang."""
+    """Return the host's name if it has a domain, otherwise an address literal; without DNS, which can hang."""
     name = socket.gethostname()
     return name if "." in name and name.isascii() else "[127.0.0.1]"

@@ -32,7 +32,7 @@ class Conversation(SmtpConnection):
     """A connection over which ``transmit`` sends one email to one recipient at a time."""
 
     def __init__(self, timeout: float, implicit_tls: ssl.SSLContext | None = None) -> None:
-        # A refused transaction may still be open at the server.
+        # The server may still have a refused transaction open.
         self._dirty = False
         # The envelope that went out behind the last message; its replies are still to be read.
         self._announced: Envelope | None = None
@@ -41,7 +41,7 @@ class Conversation(SmtpConnection):
 
     @property
     def is_alive(self) -> bool:
-        """Return whether the connection can be used again; with an envelope announced, its replies will tell."""
+        """Return whether the connection can be used again; with an envelope announced, its replies will show."""
         if self._announced is not None:
             return self.sock is not None
         return super().is_alive
@@ -49,7 +49,7 @@ class Conversation(SmtpConnection):
     def leave(self) -> None:
         """Say QUIT and close.
 
-        With an envelope announced, only close: the server is waiting for a message, and would take QUIT for its first line.
+        With an envelope announced, only close: the server waits for a message, and would read QUIT as its first line.
         """
         if self._announced is None:
             super().leave()
@@ -63,8 +63,8 @@ class Conversation(SmtpConnection):
         be for *following* then; for any other email the connection is closed. *guard* is called before each write and while
         waiting. An error that it raises closes the connection, so that an email whose lease is lost cannot go out.
 
-        Raises Refused, Deferred or Unavailable; smtplib.SMTPServerDisconnected if the line broke before the message was on
-        it: then the caller may try again over a new connection.
+        Raises Refused, Deferred or Unavailable; smtplib.SMTPServerDisconnected if the connection broke before
+        the message was on its way: then the caller may try again over a new connection.
         """
         misfit = self._misfit(email)
         if misfit is not None:
@@ -74,7 +74,7 @@ class Conversation(SmtpConnection):
             self._begin(email)
             return self._send_message(email.source, following)
         except BaseException:
-            # Nobody knows the state of a conversation that an unexpected error has left in the middle.
+            # After an unexpected error the state of the conversation is unknown.
             if not self._dirty:
                 self.close()
             raise
@@ -83,7 +83,7 @@ class Conversation(SmtpConnection):
             self._reply_timeout = self.timeout
 
     def _misfit(self, email: Envelope) -> Refused | None:
-        """Return why the server cannot take *email*, judged by its extensions; without a code, for it has not refused it."""
+        """Return why the server cannot take *email*, judging by its extensions; without a code, because it has not refused it."""
         limit, size = self.esmtp_features.get("size", ""), len(email.source)
         if limit.isdigit() and 0 < int(limit) < size:
             return Refused(f"5.3.4 the message has {size} bytes, the server takes {limit} at most")
@@ -97,7 +97,7 @@ class Conversation(SmtpConnection):
         return [f"MAIL FROM:<{email.sender}>{options}", f"RCPT TO:<{email.recipient}>", "DATA"]
 
     def _begin(self, email: Envelope) -> None:
-        """Send MAIL, RCPT and DATA, unless they are on their way already, and read the replies."""
+        """Send MAIL, RCPT and DATA, unless they are already announced, and read the replies."""
         commands = self._commands(email)
         if self._announced is not None:
             announced, self._announced = self._announced, None
@@ -116,8 +116,8 @@ class Conversation(SmtpConnection):
                 continue
             if command == "RSET":
                 self._break("the server refused RSET")
-            # If DATA was answered 354 all the same, only closing gets out of it: Postfix and Exim take a lone dot for an
-            # empty email, and queue it.
+            # If the server answered DATA with 354 nevertheless, only closing helps: Postfix and Exim queue an empty email after a
+            # lone dot.
             self._refuse(command, reply, close=replies[-1].code == START_INPUT)
 
     def _all_at_once(self, commands: list[str]) -> list[Reply]:
@@ -128,9 +128,9 @@ class Conversation(SmtpConnection):
         replies: list[Reply] = []
         try:
             for command in commands:
-                replies.append(self._reply(command))  # noqa: PERF401 - the replies read so far count when the next read fails
+                replies.append(self._reply(command))  # noqa: PERF401 - a failed read must not lose the replies before it
         except (smtplib.SMTPServerDisconnected, Unavailable):
-            # Some servers refuse and hang up (Exim's "drop"): then the refusal is the answer.
+            # Some servers refuse and hang up (Exim's "drop"): then the refusal counts.
             if all(map(goes_on, commands, replies)):
                 raise
         return replies
@@ -163,7 +163,7 @@ class Conversation(SmtpConnection):
     def _send_message(self, source: bytes, following: Envelope | None) -> Reply:
         """Send the message with its final dot, and the envelope of *following* behind it; return the acceptance."""
         if self._received:
-            self._break("the server sent a reply too many")
+            self._break("the server sent an unexpected reply")
         # RFC 5321, 4.5.2: a dot at the beginning of a line is doubled.
         data = source.replace(b"\r\n.", b"\r\n..")
         data += b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
@@ -178,11 +178,11 @@ class Conversation(SmtpConnection):
             self._reply_timeout = self.timeout * DOT_TIMEOUT_FACTOR
             reply = self._reply(DOT)
         except (smtplib.SMTPException, OSError) as error:
-            # Uncertain even if the write was cut short: only the server knows how much it got.
+            # Uncertain even after a partial write: only the server knows how much it received.
             raise Deferred(f"{error} (after the message was on its way)", uncertain=True) from error
         self.transmitted += 1
         if not goes_on(DOT, reply):
-            # Servers disagree about what the replies to an envelope mean behind a refused message: do not wait for them.
+            # Servers disagree about the replies to an envelope behind a refused message, so do not wait for them.
             self._refuse(DOT, reply, close=announced is not None)
         self._announced = announced
         return reply

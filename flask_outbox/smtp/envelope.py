@@ -8,7 +8,7 @@ from ..errors import enhanced_code
 
 
 class Envelope(NamedTuple):
-    """One message for one recipient, as it goes over the wire.
+    """One message for one recipient, as SMTP transmits it.
 
     *sender* and *recipient* are bare addresses that ``message.address`` has parsed; nothing in this package parses them again.
     *source* is the finished message, with CRLF line ends.

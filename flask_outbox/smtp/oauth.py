@@ -1,6 +1,6 @@
-"""XOAUTH2: gets an access token for a refresh token, and keeps it until shortly before it expires.
+"""XOAUTH2: fetches an access token with a refresh token, and caches it until shortly before it expires.
 
-Gmail and Microsoft 365 require this instead of a password. The format is Google's "SASL XOAUTH2"; the request is
+Gmail and Microsoft 365 require XOAUTH2 instead of a password. The format is Google's "SASL XOAUTH2"; the request is
 RFC 6749, section 6.
 """
 
@@ -21,11 +21,11 @@ PRESETS = {
     "google": "https://oauth2.googleapis.com/token",
     "microsoft": "https://login.microsoftonline.com/common/oauth2/v2.0/token",
 }
-# How long before its expiry a token is replaced, in seconds: clocks differ, and a batch takes a while.
+# How long before its expiry to replace a token, in seconds: clocks differ, and a batch takes a while.
 RENEW_BEFORE = 120.0
-# The lifetime of a token whose response names none, in seconds; expires_in is optional (RFC 6749, 5.1).
+# Lifetime of a token without expires_in, in seconds; the field is optional (RFC 6749, 5.1).
 DEFAULT_LIFETIME = 3600.0
-# The most bytes of a response that are read.
+# Most bytes to read of a response.
 LARGEST_RESPONSE = 1_000_000
 
 
@@ -54,7 +54,7 @@ class OAuth:
             return f"user={self.username}\x01auth=Bearer {self._token}\x01\x01"
 
     def forget(self) -> None:
-        """Discard the access token, which the server has refused."""
+        """Discard the access token; called after the server has refused it."""
         with self._lock:
             self._until = 0.0
 
@@ -73,7 +73,7 @@ class OAuth:
 
     def _post(self, form: dict[str, str]) -> dict[str, object]:
         url = PRESETS.get(self.token_url, self.token_url)
-        request = urllib.request.Request(url, urllib.parse.urlencode(form).encode(), {"Accept": "application/json"})  # noqa: S310 - the settings let only https through
+        request = urllib.request.Request(url, urllib.parse.urlencode(form).encode(), {"Accept": "application/json"})  # noqa: S310 - the settings allow only https
         try:
             with urllib.request.urlopen(request, timeout=self.timeout) as response:  # noqa: S310 - as above
                 answer = json.loads(response.read(LARGEST_RESPONSE))
@@ -83,12 +83,12 @@ class OAuth:
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise Unavailable(f"the token endpoint cannot be used: {error}") from error
         if not isinstance(answer, dict) or not answer.get("access_token"):
-            raise Unavailable("the token endpoint's answer holds no access token")
+            raise Unavailable("the token endpoint's response holds no access token")
         return answer
 
 
 def _error_code(error: urllib.error.HTTPError) -> str:
-    """Return the endpoint's error code alone: the rest of its response may repeat our secrets."""
+    """Return only the endpoint's error code, because the rest of the response may repeat our secrets."""
     try:
         with error:
             code = json.loads(error.read(LARGEST_RESPONSE)).get("error", "")

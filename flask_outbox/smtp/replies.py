@@ -1,7 +1,7 @@
-"""All that is known about what servers say: the codes, the words, and whose matter a reply is.
+"""Classifies what servers say, by codes and words; no other module knows a server's wording.
 
-The recipient's or the message's matter is Refused, the moment's is Deferred, ours or the server's is Unavailable. The table
-in ``docs/delivery.md`` lists the cases, and a test checks it against this module.
+A reply about the recipient or the message is Refused, one about a temporary problem is Deferred, one about us or the server is
+Unavailable. The table in ``docs/delivery.md`` lists the cases, and a test checks it against this module.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ GREETING = 220
 START_INPUT = 354
 # "Closing transmission channel": allowed as the reply to any command (RFC 5321, 3.8).
 CLOSING = 421
-# Exchange Online's reply to an email on a connection more than it allows.
+# Exchange Online's reply to an email over one connection too many.
 TOO_MANY_CONNECTIONS = 432
 TOO_LARGE = 552
 
 # The stage at which the server answers the message itself; the other stages are named by their command.
 DOT = "."
 
-# Refusals of us. The stage does not tell: Postfix answers 5.7.1 at RCPT to a refused sender and to a refused recipient. So
-# these are the RFC 3463 codes, the reply codes, and the words of Postfix, Exim, OpenSMTPD, Exchange and the large providers.
+# Replies that refuse us. The stage does not show it: Postfix answers 5.7.1 at RCPT to a refused sender and to a refused recipient.
+# So these are the RFC 3463 codes, the reply codes, and the words of Postfix, Exim, OpenSMTPD, Exchange and the large providers.
 OUR_ENHANCED = re.compile(r"5\.1\.[78]$|5\.7\.(0|3|8|9|14|57|60|64)$")
 OUR_CODES = {530, 534, 535, 538}
 OUR_WORDS = re.compile(
@@ -41,10 +41,10 @@ OUR_WORDS = re.compile(
 )
 MAILBOX_ENHANCED = re.compile(r"5\.(1\.(0|1|2|3|4|5|6|10)|2\.\d+)$")
 ADDRESS = re.compile(r"<[^>]*>|\S+@\S+")
-# What differs between two replies that mean the same: addresses, queue ids, times.
+# What differs between two replies with the same meaning: addresses, queue ids, times.
 PARTICULARS = re.compile(rf"{ADDRESS.pattern}|\S*\d\S*")
 
-# The longest reply that is kept, in characters.
+# Longest reply to store, in characters.
 LONGEST_REPLY = 1000
 
 
@@ -60,7 +60,7 @@ def goes_on(stage: str, reply: Reply) -> bool:
 
 
 def verdict(stage: str, reply: Reply) -> Refused | Deferred | Unavailable:
-    """Return the error that says whose matter a *reply* is with which the transaction does not go on.
+    """Return the error for a negative *reply*: Refused, Deferred or Unavailable.
 
     *stage* is the verb of the command that the server answers, or DOT.
     """
@@ -84,12 +84,12 @@ def _refuses_us(stage: str, reply: Reply) -> bool:
 
 
 def is_unclear(error: Refused) -> bool:
-    """Return whether *error* leaves open whose matter it is: the server said it, and its code does not name the mailbox."""
+    """Return whether *error* may mean us instead of the recipient: the server sent it, and its code does not name the mailbox."""
     return error.code is not None and not (error.enhanced and MAILBOX_ENHANCED.match(error.enhanced))
 
 
 def wording(error: Refused) -> str:
-    """Return what two refusals of the same meaning have in common: the code and the words, without the particulars."""
+    """Return the code and the words of a refusal, without the addresses, ids and times that differ from email to email."""
     return f"{error.code} {PARTICULARS.sub('', error.reply)}"
 
 

@@ -1,4 +1,4 @@
-"""Staging: on a site that is not in production only the listed addresses get mail, whatever the data says."""
+"""Staging: on a test site only the listed addresses get mail, whatever its data contains."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..message.header import field
 from .envelope import Envelope
 
-# No RFC has a header for it; this is Postfix's, which mail readers show and filters know.
+# No RFC defines a header for this; Postfix's is known to mail readers and filters.
 ORIGINAL_TO = "X-Original-To"
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .envelope import Envelope, Reply
     from .server import Server
 
-# How long a connection may be idle and still be used again, in seconds. Servers may hang up after five minutes
+# Longest idle time after which a connection is used again, in seconds. Servers may hang up after five minutes
 # (RFC 5321, 4.5.3.2.7); many do so earlier.
 LONGEST_IDLE = 30.0
 # Postfix slows a client down after several refusals in a row, and hangs up after ten.
@@ -64,7 +64,7 @@ class Transport:
         except (Unavailable, Deferred) as error:
             if not (reused and wants_new_connection(error)):
                 raise
-        # The server has not taken the message: it said so, or hung up before. Repeat it over a new connection.
+        # The server has not accepted the message: it said so, or hung up before. Repeat it over a new connection.
         self.close()
         self._open(guard)
         try:
@@ -74,7 +74,7 @@ class Transport:
 
     def _transmit(self, email: Envelope, following: Envelope | None, guard: Callable[[], None]) -> Reply:
         conversation = self._conversation
-        assert conversation is not None  # noqa: S101 - _ready() and _open() see to it
+        assert conversation is not None  # noqa: S101 - _ready() and _open() set it
         self._refusals += 1
         if conversation.transmitted + 1 == self._server.max_emails:
             following = None
@@ -94,7 +94,7 @@ class Transport:
         return self._conversation is not None and time.monotonic() - self._used_at < LONGEST_IDLE
 
     def connect(self) -> None:
-        """Open a connection, unless a usable one is there; raise Unavailable where none can be had."""
+        """Open a connection unless a usable one exists; raise Unavailable if that fails."""
         self._ready(no_guard)
 
     def _ready(self, guard: Callable[[], None]) -> bool:
@@ -109,9 +109,9 @@ class Transport:
         return False
 
     def _open(self, guard: Callable[[], None]) -> None:
-        """Connect, switch to TLS and log in, or raise Unavailable: until then no email can be to blame."""
+        """Connect, switch to TLS and log in, or raise Unavailable, without blaming an email."""
         if self._is_cut:
-            raise Unavailable("the line was cut, because the process is to end")
+            raise Unavailable("the connection was cut, because the process must exit")
         server, self._refusals = self._server, 0
         try:
             self._conversation = conversation = Conversation(server.timeout, server.tls if server.use_ssl else None)
@@ -153,7 +153,7 @@ class Transport:
             conversation.leave()
 
     def cut(self) -> None:
-        """Break the connection under a transmission in another thread, for good: no other is opened."""
+        """Cut the connection of a transmission in another thread, and open no other."""
         self._is_cut = True
         conversation = self._conversation
         if conversation is not None:
@@ -161,7 +161,7 @@ class Transport:
 
 
 def _require_privacy(conversation: Conversation) -> None:
-    """Raise Unavailable unless the connection is encrypted or local: the password must not be readable on the way."""
+    """Raise Unavailable unless the connection is encrypted or local: nobody must be able to read the password on the way."""
     sock = conversation.sock
     if sock is None or isinstance(sock, ssl.SSLSocket) or sock.family == socket.AF_UNIX:
         return

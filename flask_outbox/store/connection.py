@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, Engine
 
-# What SQLAlchemy raises if the database is away or locked, or the pool has no connection left.
+# What SQLAlchemy raises if the database is down or locked, or the pool has no connection left.
 DATABASE_AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
 # The longest time in seconds that SQLite commits without an fsync, under load. Such a commit survives a killed process, but not
 # a power cut: then those emails go out twice, so this limits the copies. An fsync for each email would halve the speed.

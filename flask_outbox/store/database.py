@@ -1,7 +1,7 @@
 """How the host's database is reached: its engine, its metadata, and the session of the current context.
 
-The host may use Flask-SQLAlchemy, Flask-SQLAlchemy-Lite, or plain SQLAlchemy; this module is the only one that tells them
-apart. What cannot work is refused here, in one sentence, when the extension is bound to the app.
+The host may use Flask-SQLAlchemy, Flask-SQLAlchemy-Lite, or plain SQLAlchemy; only this module distinguishes them. It rejects an
+unusable database with one sentence, when the extension is bound to the app.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from flask import Flask
 
 SUPPORTED = ("sqlite", "postgresql")
-# Pools whose connection a background thread cannot have for itself: two threads on it at once crash SQLite's driver.
+# Pools without a separate connection for a background thread: two threads on one connection crash SQLite's driver.
 SHARED = (StaticPool, SingletonThreadPool, AssertionPool)
 
 
-class Unusable(Exception):  # noqa: N818 - it says what cannot work; the extension reports it as a configuration error
+class Unusable(Exception):  # noqa: N818 - the extension reports it as a ConfigurationError
     """The host's database cannot hold an outbox; the message says why and what to do."""
 
 
 class Database:
     """The database of one app.
 
-    *engine* runs the worker's statements, *metadata* is where the host's tables are described (None if the host keeps it to
-    itself), and *current* returns the session of the current context (None without one: every email is committed alone).
+    *engine* runs the worker's statements, *metadata* describes the host's tables (None if it is unknown), and *current*
+    returns the session of the current context (None without one: every email is committed alone).
     """
 
     def __init__(self, engine: sa.Engine, metadata: sa.MetaData | None, current: Callable[[], Session] | None) -> None:
@@ -58,20 +58,19 @@ class Database:
     def engine_for(self, connections: int) -> sa.Engine:
         """Return an engine for deliveries that keep up to *connections* while they wait for the SMTP server.
 
-        That is the host's own, unless its pool is so small that requests would time out meanwhile: then it is a twin without
-        a pool.
+        That is the host's own, unless its pool is so small that requests would time out: then it is a copy without a pool.
         """
         pool = self.engine.pool
         if not isinstance(pool, QueuePool) or _capacity(pool) >= 2 * connections:
             return self.engine
-        own = NullPool(pool._creator, dialect=self.engine.dialect, _dispatch=pool.dispatch)  # noqa: SLF001 - SQLAlchemy has no public way to open connections as another engine does
+        own = NullPool(pool._creator, dialect=self.engine.dialect, _dispatch=pool.dispatch)  # noqa: SLF001 - SQLAlchemy has no public way to share how an engine connects
         options = dict(self.engine.get_execution_options())
         return sa.Engine(own, self.engine.dialect, self.engine.url, execution_options=options, hide_parameters=True)
 
 
 def _capacity(pool: QueuePool) -> float:
-    """Return how many connections *pool* gives out at the same time."""
-    overflow = pool._max_overflow  # noqa: SLF001 - SQLAlchemy says only how many of them are in use
+    """Return how many connections *pool* can open at the same time."""
+    overflow = pool._max_overflow  # noqa: SLF001 - SQLAlchemy publishes only the current number
     return float("inf") if overflow < 0 or pool.size() == 0 else pool.size() + overflow
 
 
@@ -152,4 +151,4 @@ def _engine_of(app: Flask, extension: Any) -> sa.Engine:
 def _session_of(extension: Any) -> Session:
     """Return the session of the current context; looked up each time, because tests replace it."""
     session: Any = extension.session
-    return session() if callable(session) and not isinstance(session, Session) else session  # type: ignore[no-any-return]
+    return session() if callable(session) and not isinstance(session, Session) else session  # type: ignore[no-any-return] # as Any above

@@ -1,4 +1,4 @@
-"""Put a written message into the outbox: one row for each recipient, in the caller's transaction if one is in progress."""
+"""Store a written message in the outbox: one row for each recipient, in the caller's transaction if one is in progress."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from ..message.writer import WrittenMessage
     from .statements import InsertStatements
 
-# What fits a SMALLINT.
+# The largest SMALLINT.
 LARGEST_PRIORITY = 32767
 
 
 class Enqueuer:
-    """Stores messages for one app: with its *insertion* statements, and telling *owner* how the transaction ends."""
+    """Stores messages for one app, with its INSERT *statements*; notifies *owner* when a transaction ends."""
 
-    def __init__(self, insertion: InsertStatements, owner: Owner) -> None:
-        self._insertion = insertion
+    def __init__(self, statements: InsertStatements, owner: Owner) -> None:
+        self._statements = statements
         self._owner = owner
 
     def enqueue(
-        self, session: Session, message: Message, wire: WrittenMessage, fields: dict[str, Any], *, secret: bool
+        self, session: Session, message: Message, written: WrittenMessage, fields: dict[str, Any], *, secret: bool
     ) -> list[Email]:
-        """Store *wire* through *session*, and return one Email for each recipient.
+        """Store *written* through *session*, and return one Email for each recipient.
 
         *fields* are the envelope's columns, from ``envelope_values``. With work in progress the emails join it, else they are
         committed at once. If an email with the same key and recipient exists, that one is returned.
@@ -43,20 +43,20 @@ class Enqueuer:
         if joins and key:
             # An error in the caller's own rows must not be mistaken for a key that exists.
             session.flush()
-        there = _existing(session, key, wire)
-        while missing := [address.envelope for address in wire.recipients if address.envelope not in there]:
-            new = _make(wire, missing, fields, secret=secret)
+        existing = _existing(session, key, written)
+        while missing := [address.envelope for address in written.recipients if address.envelope not in existing]:
+            new = _make(written, missing, fields, secret=secret)
             try:
                 self._store(session, list(new.values()), message, joins=joins)
             except sa.exc.IntegrityError:
-                # Another process has enqueued the same key at the same moment: its email is the one.
-                found = _existing(session, key, wire)
-                if found.keys() <= there.keys():
+                # Another process has enqueued the same key at the same moment: return its email.
+                found = _existing(session, key, written)
+                if found.keys() <= existing.keys():
                     raise
-                there = found
+                existing = found
             else:
-                there |= new
-        return [there[address.envelope] for address in wire.recipients]
+                existing |= new
+        return [existing[address.envelope] for address in written.recipients]
 
     def _store(self, session: Session, new: list[Email], message: Message, *, joins: bool) -> None:
         if joins:
@@ -65,11 +65,11 @@ class Enqueuer:
                 session.add_all(new)
             join(session, new, message, self._owner)
             return
-        # Committing must not expire the caller's objects, which would all be loaded again.
+        # The commit must not expire the caller's objects: the session would load them all again.
         expires, session.expire_on_commit = session.expire_on_commit, False
         try:
             connection = session.connection(bind_arguments={"mapper": sa.inspect(Email)})
-            self._insertion.execute(connection, new)
+            self._statements.execute(connection, new)
             join(session, new, message, self._owner)
             session.commit()
         except BaseException:
@@ -98,14 +98,14 @@ def envelope_values(*, send_at: datetime | None, expires_at: datetime | None, pr
     }
 
 
-def content_values(wire: WrittenMessage, *, secret: bool = False) -> dict[str, Any]:
+def content_values(written: WrittenMessage, *, secret: bool = False) -> dict[str, Any]:
     """Return the columns of ``Content`` for a written message."""
     return {
-        "message_id": wire.message_id,
-        "sender": wire.sender.envelope,
-        "subject": wire.subject,
-        "source": wire.source,
-        "size": len(wire.source),
+        "message_id": written.message_id,
+        "sender": written.sender.envelope,
+        "subject": written.subject,
+        "source": written.source,
+        "size": len(written.source),
         "secret": secret,
     }
 
@@ -136,14 +136,14 @@ def _key(value: str | None) -> str | None:
     return value
 
 
-def _existing(session: Session, key: str | None, wire: WrittenMessage) -> dict[str, Email]:
+def _existing(session: Session, key: str | None, written: WrittenMessage) -> dict[str, Email]:
     if key is None:
         return {}
-    recipients = [address.envelope for address in wire.recipients]
+    recipients = [address.envelope for address in written.recipients]
     found = session.scalars(sa.select(Email).where(Email.key == key, Email.recipient.in_(recipients)))
     return {email.recipient: email for email in found}
 
 
-def _make(wire: WrittenMessage, recipients: list[str], fields: dict[str, Any], *, secret: bool) -> dict[str, Email]:
-    content = Content(**content_values(wire, secret=secret), created_at=fields["created_at"])
+def _make(written: WrittenMessage, recipients: list[str], fields: dict[str, Any], *, secret: bool) -> dict[str, Email]:
+    content = Content(**content_values(written, secret=secret), created_at=fields["created_at"])
     return {recipient: Email(content=content, recipient=recipient, **fields) for recipient in recipients}

@@ -43,7 +43,7 @@ class ServerHealth:
             pause = min(FIRST_PAUSE * (1 << (failures - 1)), LONGEST_PAUSE)
             values = {"reason": str(error), "ours": error.ours, "failures": failures, "next_try_at": now + pause}
             if row is None:
-                with suppress(sa.exc.IntegrityError), connection.begin_nested():  # another worker was faster
+                with suppress(sa.exc.IntegrityError), connection.begin_nested():  # another worker has inserted it
                     connection.execute(sa.insert(health).values(id=1, since=now, **values))
             else:
                 connection.execute(sa.update(health).values(values))
@@ -55,7 +55,7 @@ class ServerHealth:
             connection.execute(sa.update(health).values(next_try_at=database_now(connection)))
 
     def note_available(self) -> bool:
-        """Record that the server works, and return whether that is news."""
+        """Record that the server works, and return whether it was unavailable before."""
         if not self._is_down:
             return False
         self._is_down = False

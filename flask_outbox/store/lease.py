@@ -1,4 +1,4 @@
-"""Leases: what a worker has claimed, for how long, and how a lease is renewed, given back, or recovered from a dead worker."""
+"""Leases: what a worker has claimed, for how long, and how a lease is renewed, released, or recovered from a dead worker."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from .models import Status, emails
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-# After this a killed worker's emails may be claimed again. With the next sweep they go out well within 90 s.
+# After this time a killed worker's emails may be claimed again; with the next sweep they go out well within 90 s.
 LEASE = timedelta(seconds=60)
 UNCLAIMED = {"status": Status.QUEUED.value, "lease": None, "lease_until": None}
 
 
-class LeaseLost(Exception):  # noqa: N818 - internal to the package: no error, but another worker's turn
-    """Tell a worker not to go on with the emails it has claimed: another may have them."""
+class LeaseLost(Exception):  # noqa: N818 - internal, and no error: another worker takes over
+    """The lease has expired, so another worker may have claimed the emails."""
 
 
 def uptime() -> float:
-    """Return seconds from a clock that on Linux goes on while the host sleeps."""
+    """Return seconds from a clock that, on Linux, also counts while the host is suspended."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 
 
 def lease_until(now: datetime) -> datetime:
-    """Return when a lease that begins *now* runs out."""
+    """Return when a lease that begins *now* expires."""
     return now + LEASE
 
 
@@ -74,7 +74,7 @@ class Batch:
         self._clock = clock
 
     def now(self) -> datetime:
-        """Return the database's time, without asking it again."""
+        """Return the database's time without another query."""
         now, read_at = self._clock
         return now + timedelta(seconds=uptime() - read_at)
 
@@ -90,7 +90,7 @@ class Batch:
 
     @property
     def is_over(self) -> bool:
-        """Return whether the lease has run out, so that another worker may have the emails."""
+        """Return whether the lease has expired, so that another worker may have the emails."""
         return self.age >= LEASE.total_seconds()
 
     def mark_renewed(self, begun: float) -> None:
@@ -99,20 +99,20 @@ class Batch:
 
 
 def renew(connection: Connection, batch: Batch, now: datetime) -> bool:
-    """Renew the lease of *batch* from *now* on, and return whether all its open emails are still under it."""
+    """Renew the lease of *batch* from *now* on, and return whether it still covers all open emails."""
     mine = emails.c.lease == batch.token, emails.c.id.in_(list(batch.open))
     renewed = connection.execute(sa.update(emails).where(*mine).values(lease_until=lease_until(now))).rowcount
     return renewed == len(batch.open)
 
 
 def release(connection: Connection, token: str) -> None:
-    """Give back the emails under the lease *token*, unchanged."""
+    """Release the emails under the lease *token*, unchanged."""
     mine = emails.c.lease == token, emails.c.status == Status.SENDING.value
     connection.execute(sa.update(emails).where(*mine).values(UNCLAIMED))
 
 
 def recover(connection: Connection, now: datetime) -> int:
-    """Give back the emails whose lease ran out before *now*, and return how many: their worker is dead or was frozen."""
+    """Release the emails whose lease expired before *now*, and return how many: their worker died or was frozen."""
     lost = emails.c.status == sa.literal(Status.SENDING.value, literal_execute=True), emails.c.lease_until < now
     if connection.scalar(sa.select(emails.c.id).where(*lost).limit(1)) is None:
         return 0

@@ -1,7 +1,7 @@
-"""The outbox tables, on the package's own SQLAlchemy metadata.
+"""The outbox tables, on SQLAlchemy metadata of their own.
 
-``Content`` is a finished MIME message; ``Email`` is one envelope, that message for one recipient; ``Attempt`` is one try
-to transmit it. ``Health`` is a single row that says whether the SMTP server can be used at all.
+``Content`` is a finished MIME message; ``Email`` is one envelope, that message for one recipient; ``Attempt`` is one attempt
+to transmit it. ``Health`` is a single row that exists only while the SMTP server cannot be used.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ KEY_LENGTH = 200
 
 
 class UTCDateTime(sa.types.TypeDecorator[datetime]):
-    """Store an aware datetime as UTC, and give it back aware, on databases that know time zones and on SQLite."""
+    """An aware datetime, stored as UTC and returned aware, also on SQLite, which knows no time zones."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return what is stored; raise ValueError for a time without a zone."""
+        """Return the value to store; raise ValueError for a datetime without a time zone."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -37,20 +37,20 @@ class UTCDateTime(sa.types.TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the stored time, aware."""
+        """Return the stored value as an aware datetime."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):
-    """Hold the outbox tables apart from the site's own."""
+    """The base class of the outbox tables, apart from the host's own."""
 
-    type_annotation_map = {datetime: UTCDateTime}  # noqa: RUF012 - SQLAlchemy's own way to spell it
+    type_annotation_map = {datetime: UTCDateTime}  # noqa: RUF012 - SQLAlchemy's own form
 
 
 class Status(enum.StrEnum):
-    """Say where in its life an email is; from ``sent`` on only an operator's command changes it."""
+    """The status of an email. Only an operator can change a final one: sent, failed, expired or cancelled."""
 
     QUEUED = "queued"
     SENDING = "sending"
@@ -62,19 +62,19 @@ class Status(enum.StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Return whether only an operator's command can change it any more."""
+        """Return whether only an operator can change the status."""
         return self not in {Status.QUEUED, Status.SENDING, Status.HELD}
 
 
 class Priority(enum.IntEnum):
-    """Order what is due: the smaller goes first."""
+    """The order of due emails: the smallest number goes first."""
 
     URGENT = 0
     NORMAL = 10
     BULK = 20
 
 
-# BIGINT on servers; SQLite numbers rows by itself only in a column called INTEGER.
+# BIGINT; but SQLite numbers rows only in a column declared as INTEGER.
 Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
@@ -83,9 +83,9 @@ def _now() -> datetime:
 
 
 class Content(Base):
-    """A finished message, byte for byte as it goes over the wire; the same for each of its recipients.
+    """A finished message, byte for byte as SMTP transmits it, stored once for all its recipients.
 
-    ``source`` is None once a secret message has been erased.
+    ``source`` is None after a secret message has been erased.
     """
 
     __tablename__ = "mail_content"
@@ -101,7 +101,7 @@ class Content(Base):
 
 
 class Email(Base):
-    """One envelope: a message for one recipient, and where it stands."""
+    """One envelope: a message for one recipient, and its status."""
 
     __tablename__ = "mail_email"
 
@@ -111,7 +111,7 @@ class Email(Base):
     status: Mapped[str] = mapped_column(sa.String(10), default=Status.QUEUED)
     priority: Mapped[int] = mapped_column(sa.SmallInteger, default=Priority.NORMAL)
     send_at: Mapped[datetime] = mapped_column(default=_now)
-    # Since when it has been due: its life counts from here, not from a date on which it had to wait.
+    # When it first became due: MAIL_RETRY_FOR counts from here, not from ``created_at``.
     due_since: Mapped[datetime] = mapped_column(default=lambda context: context.get_current_parameters()["send_at"])
     expires_at: Mapped[datetime | None]
     key: Mapped[str | None] = mapped_column(sa.String(KEY_LENGTH))
@@ -126,7 +126,7 @@ class Email(Base):
     attempts: Mapped[list[Attempt]] = relationship(order_by="Attempt.id", viewonly=True)
 
     __table_args__ = (
-        # Most emails have no key: they cost nothing here.
+        # Partial, because most emails have no key.
         sa.Index(
             "uq_mail_email_key_recipient",
             "key",
@@ -135,7 +135,7 @@ class Email(Base):
             sqlite_where=sa.text("key IS NOT NULL"),
             postgresql_where=sa.text("key IS NOT NULL"),
         ),
-        # What claim() looks for, in its order; partial, so that a million finished rows do not slow it down.
+        # For claim(), in its order; partial, so that a million finished rows do not slow it down.
         sa.Index(
             "ix_mail_email_due",
             "priority",
@@ -164,12 +164,12 @@ class Email(Base):
 
     @property
     def message_id(self) -> str:
-        """Return the Message-ID header, angle brackets included; it is the same at every try."""
+        """Return the Message-ID header with its angle brackets; every attempt sends the same one."""
         return self.content.message_id
 
 
 class Attempt(Base):
-    """One try to transmit one email: when, by whom, and what the server said."""
+    """One attempt to transmit one email: when, by which worker, and the server's reply."""
 
     __tablename__ = "mail_attempt"
 
@@ -185,7 +185,7 @@ class Attempt(Base):
 
 
 class Health(Base):
-    """The one row that says since when the SMTP server cannot be used, why, and when it is tried again."""
+    """A single row, while the SMTP server cannot be used: since when, why, and when it is tried again."""
 
     __tablename__ = "mail_health"
 
@@ -200,9 +200,9 @@ class Health(Base):
 def copy_tables(metadata: sa.MetaData | None) -> None:
     """Describe the outbox tables in the host's *metadata*, so that ``db.create_all()`` and ``flask db migrate`` see them.
 
-    The tables take the metadata's schema; without metadata, they are in the default schema and the host makes them. The copies
-    hold plain types, so that a generated migration imports nothing of ours.
-    Raises ValueError if another app of this process keeps its outbox in another schema.
+    The tables take the metadata's schema. Without metadata they are in the default schema, and the host creates them. The copies
+    have plain types, so that a generated migration does not import this library. Raises ValueError if another app in this process
+    has its outbox in another schema.
     """
     _use_schema(None if metadata is None else metadata.schema)
     if metadata is None:
@@ -218,7 +218,7 @@ _placed: list[str | None] = []
 
 
 def _use_schema(schema: str | None) -> None:
-    """Address the tables in *schema* from now on; all statements are made from the same Table objects."""
+    """Use *schema* for all tables of this process, because all statements share the same Table objects."""
     if _placed and _placed[0] != schema:
         message = (
             f"the outbox of another app in this process is in the schema {_placed[0] or '(default)'}, and this one's metadata says "

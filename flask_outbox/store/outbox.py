@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, Engine
 
-# The most emails of one claim: enough to make the claim's own cost small. A caller that is slower claims fewer.
+# Most emails in one claim: enough to make the cost of a claim small. A slow caller claims fewer.
 BATCH = 200
-# Messages up to this size, in bytes, are loaded with the claim, so 10 MB at most; a larger one is loaded when its turn comes.
+# Messages up to this size, in bytes, are loaded with the claim, 10 MB at most; a larger one is loaded right before it is sent.
 LOADED_SIZE = 50_000
 ANY_SIZE = 2**31 - 1
+# The reply of an email that has expired.
+EXPIRED = "past its expires_at before it could be sent"
 
 # RFC 5321, 4.5.4.1 asks a sender to retry for four to five days; but nobody reads a password reset after three.
 RETRY_FOR = timedelta(days=3)
@@ -38,10 +40,10 @@ RETRY_FOR = timedelta(days=3)
 FIRST_WAIT = timedelta(minutes=1)
 SHORTEST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(hours=4)
-# How long to put back an email that may be to blame for an error, so that the others show whether the server takes any. It must
+# How long to postpone an email that may be the cause of an error, so that the others show whether the server accepts any. It must
 # be longer than the longest pause of an unavailable server.
 SUSPECT_WAIT = timedelta(minutes=2)
-# Seconds between two tries to settle while the database is away.
+# How often to retry a settle while the database is down, in seconds.
 SETTLE_RETRY_EVERY = 0.2
 
 
@@ -58,7 +60,7 @@ def backoff(attempt: int) -> timedelta:
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """How one attempt to transmit went: when it began, how many seconds it took, and what the server said."""
+    """One attempt to transmit an email: when it began, how many seconds it took, and what the server said."""
 
     started_at: datetime
     seconds: float
@@ -81,7 +83,7 @@ class Outbox:
         self._retry_for = retry_for
         self._database = WorkerConnection(engine)
         self.health = ServerHealth(self._database)
-        # Made once: to make a statement costs as much as to execute it.
+        # Built once: building a statement costs as much as executing it.
         self._due = due_statement(engine.dialect)
         self._claim = claim_statement(engine.dialect)
         self._settle_statements = SettleStatements(engine.dialect)
@@ -125,7 +127,7 @@ class Outbox:
     # The lease
 
     def guard(self, batch: Batch) -> None:
-        """Renew the lease of *batch* once half of it is over; raise LeaseLost if it has run out.
+        """Renew the lease of *batch* once half of it is over; raise LeaseLost if it has expired.
 
         Called before each write to the server and while waiting for it: a worker that was frozen past its lease stops here, before
         it can transmit what another worker has claimed.
@@ -139,25 +141,25 @@ class Outbox:
             with self._database.begin() as connection:
                 is_mine = lease.renew(connection, batch, database_now(connection))
         except DATABASE_AWAY:
-            # Keep the SMTP connection: the second half of the lease is there for a database that is away for a moment.
+            # Keep the SMTP connection: the second half of the lease is a reserve for a database that is down for a moment.
             return
         if not is_mine:
             raise LeaseLost
         batch.mark_renewed(begun)
 
     def release(self, batch: Batch) -> None:
-        """Give back what is still open in *batch*, unchanged."""
+        """Release the open emails of *batch*, unchanged."""
         if batch.open:
             self.release_lease(batch.token)
             batch.open.clear()
 
     def release_lease(self, token: str) -> None:
-        """Give back everything under one lease; may be called from any thread."""
+        """Release all emails under one lease; may be called from any thread."""
         with self._engine.begin() as connection:
             lease.release(connection, token)
 
     def recover(self) -> int:
-        """Give back the emails whose lease has run out, and return how many: their worker is dead or was frozen."""
+        """Release the emails whose lease has expired, and return how many: their worker died or was frozen."""
         with self._database.begin() as connection:
             return lease.recover(connection, database_now(connection))
 
@@ -176,7 +178,7 @@ class Outbox:
         return self._settle_for_retry(batch, email, attempt, backoff(email.tries + 1), tries=email.tries + 1)
 
     def postpone(self, batch: Batch, email: Claimed, attempt: Try, *, counts: bool = False) -> bool:
-        """Put *email* behind the others; its attempt is recorded, and counted if *counts*; after *retry_for* it fails."""
+        """Queue *email* again behind the others, and record the attempt; count it if *counts*. After *retry_for* it fails."""
         return self._settle_for_retry(batch, email, attempt, SUSPECT_WAIT, tries=email.tries + counts)
 
     def settle_held(self, batch: Batch, email: Claimed, reason: str) -> bool:
@@ -185,7 +187,7 @@ class Outbox:
 
     def settle_expired(self, batch: Batch, email: Claimed) -> bool:
         """Record that *email* has expired."""
-        return self._settle(batch, email, None, Status.EXPIRED, reply="past its expires_at before it could be sent")
+        return self._settle(batch, email, None, Status.EXPIRED, reply=EXPIRED)
 
     def _settle_for_retry(self, batch: Batch, email: Claimed, attempt: Try, wait: timedelta, *, tries: int) -> bool:
         now = batch.now()
@@ -194,7 +196,7 @@ class Outbox:
         return self._settle(batch, email, attempt, Status.QUEUED, tries=tries, send_at=now + wait)
 
     def _settle(self, batch: Batch, email: Claimed, attempt: Try | None, status: Status, **values: Any) -> bool:
-        """Settle, and retry while the database is away: an accepted email must not go out again because of that."""
+        """Settle, and retry while the database is down: otherwise an accepted email would go out again."""
         while True:
             try:
                 return self._settle_once(batch, email, attempt, status, **values)

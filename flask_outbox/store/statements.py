@@ -32,7 +32,7 @@ class Prepared:
     def __init__(self, statement: sa.ClauseElement, dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect)
         self._sql = str(compiled)
-        # The order of the parameters, for a driver that takes them by position; None for one that takes them by name.
+        # The order of positional parameters; None for a driver with named ones.
         self._order: list[str] | None = compiled.positiontup
         processors = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()}
         self._processors: dict[str, Callable[[Any], Any]] = {name: process for name, process in processors.items() if process}

@@ -1,8 +1,8 @@
 """Whether an email joins the caller's transaction, and what happens when that transaction ends.
 
 An email that is enqueued while the session has work in progress becomes part of that work. When the outermost transaction
-ends, this module tells a commit (ring the bell) from a rollback (nothing to do) and from a session that was closed without
-either (a bug in the caller, which is reported).
+ends, this module distinguishes a commit (ring the bell), a rollback (do nothing) and a session that was closed without
+either (report a bug in the caller).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ JOINED, WORK = f"{__name__}.joined", f"{__name__}.work"
 
 
 class Owner(Protocol):
-    """Who is told how a transaction with emails has ended: the app's state."""
+    """The app's state, which reacts to the end of a transaction with emails."""
 
     def on_commit(self, joined: Joined) -> None:
         """Ring the bell for what was committed."""
@@ -85,7 +85,7 @@ class Joined:
 
 @dataclass
 class Work:
-    """What one session's transaction has done so far, as far as SQLAlchemy's events tell.
+    """What one session's transaction has done so far, according to SQLAlchemy's events.
 
     *connections* maps each connection of the transaction to SQLite's count of changed rows when it joined, or to None.
     """
@@ -95,7 +95,7 @@ class Work:
 
 
 def join(session: Session, emails: list[Email], message: Message, owner: Owner) -> None:
-    """Remember *emails*, which were just added to *session*, until its transaction ends; *owner* is told then."""
+    """Remember *emails*, which were just added to *session*, until its transaction ends, and notify *owner* then."""
     joined = session.info.get(JOINED)
     if joined is None:
         joined = session.info[JOINED] = Joined(owner)
@@ -109,7 +109,7 @@ def is_in_progress(session: Session) -> bool:
     has written or locked rows. The last is asked of the database: PostgreSQL gives a transaction an id when it first writes,
     and SQLite counts changed rows.
     """
-    # First, because session.new is built anew at each look: in a loop of sends that would grow with the square.
+    # First, because each access builds session.new anew: in a loop of sends that would take quadratic time.
     joined: Joined | None = session.info.get(JOINED)
     if joined is not None and joined.entries:
         return True
@@ -121,7 +121,7 @@ def is_in_progress(session: Session) -> bool:
     is_explicit = transaction.origin is SessionTransactionOrigin.BEGIN or session.in_nested_transaction()
     if is_explicit or work.has_written:
         return True
-    # The outer transaction of a test's has an id of its own; what the session itself wrote, its events have told.
+    # The outer transaction of a test has its own id; the events above have shown what the session itself has written.
     is_inside = isinstance(session.get_bind(sa.inspect(Email)), sa.Connection)
     return any(_has_written(connection, before, is_inside=is_inside) for connection, before in work.connections.items())
 
@@ -152,8 +152,8 @@ def watch_engine(engine: Engine) -> None:
 def watch_sessions() -> None:
     """Learn how the transactions of all sessions in this process end.
 
-    The listeners are on SQLAlchemy's Session itself, so that they hold for whatever session the host, or its tests, put in
-    place of another. A session without mail costs two dictionary look-ups.
+    The listeners are on SQLAlchemy's Session class, so that they also cover a session with which the host or its tests replace
+    another. A session without mail costs two dictionary look-ups.
     """
     if event.contains(Session, "after_transaction_end", _after_transaction_end):
         return
@@ -176,7 +176,7 @@ def _after_flush(session: Session, _: Any) -> None:
 
 
 def _on_execute(execution: ORMExecuteState) -> None:
-    # Of text() nothing is known here; the database tells what it has written.
+    # text() may do anything; is_in_progress() asks the database what it has written.
     if execution.is_insert or execution.is_update or execution.is_delete:
         execution.session.info.setdefault(WORK, Work()).has_written = True
 

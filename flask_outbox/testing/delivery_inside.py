@@ -1,7 +1,7 @@
-"""Deliver inside the transaction that a test has joined its sessions to.
+"""Deliver inside the open transaction that a test has joined its sessions to.
 
-A worker has connections of its own, which see nothing of that transaction. So this does on the test's connection, one email
-at a time, what a worker does: the same transport, the same decisions, no leases.
+A worker has its own connections, which cannot see that transaction. So this module does the work of a worker on the test's
+connection, one email at a time: the same transport and the same decisions, without leases.
 """
 
 from __future__ import annotations
@@ -14,26 +14,28 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from ..delivery.decision import Fate, Situation, decide
+from ..delivery.delivery import SUPPRESSED
 from ..errors import Deferred, Held, Refused, Unavailable
 from ..smtp.envelope import Envelope, Reply
 from ..smtp.transport import Transport
 from ..store.models import Attempt, Email, Status
+from ..store.outbox import EXPIRED
 from .reading import OURS
 
 if TYPE_CHECKING:
     from ..state import MailState
 
 WORKER = "outbox.deliver()"
-# A worker's first wait varies around it.
+# The average of a worker's first backoff.
 RETRY_AFTER = timedelta(minutes=1)
-# Each email is judged by itself: no other one tells whether a refusal speaks of us.
+# Each email is decided alone: no other one shows whether a refusal means us.
 ALONE = Situation(is_batch_over=True, is_alone=True)
 STATUS = {Fate.SENT: Status.SENT, Fate.FAILED: Status.FAILED, Fate.RETRY: Status.QUEUED, Fate.HOLD: Status.HELD}
 OUTCOME = {Fate.SENT: "sent", Fate.FAILED: "refused", Fate.RETRY: "deferred"}
 
 
 def deliver_inside(connection: sa.Connection, state: MailState) -> None:
-    """Deliver what is due as *connection* sees it, until nothing is or the server cannot be used."""
+    """Deliver the emails that are due on *connection*; stop if the server cannot be used."""
     transport = None if state.settings.suppress_send else Transport(state.smtp)
     due = sa.select(Email).where(Email.status == Status.QUEUED.value, Email.send_at <= datetime.now(UTC))
     with Session(connection, join_transaction_mode="create_savepoint", info={OURS: True}) as session:
@@ -41,7 +43,7 @@ def deliver_inside(connection: sa.Connection, state: MailState) -> None:
             for email in session.scalars(due.order_by(Email.priority, Email.send_at, Email.id)).all():
                 _deliver(session, email, transport)
         except Unavailable:
-            pass  # what is left stays queued, as in a worker
+            pass  # the rest stays queued, as in a worker
         finally:
             if transport is not None:
                 transport.close()
@@ -51,7 +53,7 @@ def deliver_inside(connection: sa.Connection, state: MailState) -> None:
 def _deliver(session: Session, email: Email, transport: Transport | None) -> None:
     now, begun = datetime.now(UTC), time.monotonic()
     if email.expires_at is not None and email.expires_at <= now:
-        _settle(email, Status.EXPIRED, "past its expires_at before it could be sent")
+        _settle(email, Status.EXPIRED, EXPIRED)
         return
     said = _transmit(email, transport)
     fate = decide(said, ALONE).fate
@@ -75,7 +77,7 @@ def _deliver(session: Session, email: Email, transport: Transport | None) -> Non
 
 def _transmit(email: Email, transport: Transport | None) -> Reply | Refused | Deferred | Held:
     if transport is None:
-        return Reply(250, "not transmitted: MAIL_SUPPRESS_SEND is on")
+        return SUPPRESSED
     try:
         return transport.transmit(Envelope(email.content.sender, email.recipient, email.content.source or b""))
     except (Refused, Deferred, Held) as error:

@@ -1,4 +1,4 @@
-"""Read the outbox as the test under way sees it: inside the transaction that is open, without ending or committing it."""
+"""Read the outbox as the running test sees it: inside its open transaction, without committing it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .recorded_email import RecordedEmail
 
-# Marks a session of ours.
+# Marks this module's own sessions in ``Session.info``.
 OURS = __name__
 
 
@@ -32,7 +32,7 @@ class Reading:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Learn which sessions use the database inside the block."""
+        """Record which sessions use the database inside the block."""
         event.listen(Session, "after_begin", self._after_begin)
         try:
             yield
@@ -47,11 +47,11 @@ class Reading:
         self._outer = bind if isinstance(bind, sa.Connection) else None
 
     def add(self, session: Session) -> None:
-        """Learn of *session*, which has perhaps not begun to use the database."""
+        """Record *session*, which may not have used the database yet."""
         self._sessions.add(session)
 
     def end_reading(self) -> None:
-        """End the transactions of sessions that have only read: what is written meanwhile must not be part of them."""
+        """End the transactions of sessions that have only read, so that their rollback cannot undo a delivery."""
         for session in self._sessions:
             if _is_open(session):
                 session.commit()
@@ -68,7 +68,7 @@ class Reading:
         return any(is_in_progress(session) for session in self._sessions)
 
     def stored(self, recorded: list[RecordedEmail]) -> list[RecordedEmail]:
-        """Return those of *recorded* that exist: not those that a rollback or a deletion has taken away."""
+        """Return the *recorded* emails that still exist, without those rolled back or deleted."""
         states = {email: sa.inspect(email.row) for email in recorded}
         by_session: dict[Session | None, list[RecordedEmail]] = {}
         for email, state in states.items():
@@ -85,7 +85,7 @@ class Reading:
         return [email for email in recorded if (email.message_id, email.recipient) in rows]
 
     def load(self, recorded: RecordedEmail) -> Email:
-        """Return a fresh row, with its attempts; raise LookupError if there is none any more."""
+        """Return a fresh row, with its attempts; raise LookupError if the email no longer exists."""
         if sa.inspect(recorded.row).pending:
             return recorded.row
         query = (
@@ -116,7 +116,7 @@ class Reading:
 
 
 def _session_on(connection: sa.Connection) -> Session:
-    # A savepoint would take SQLite's write lock, only to read.
+    # A savepoint would take SQLite's write lock just to read.
     return Session(connection, join_transaction_mode="rollback_only", autoflush=False, info={OURS: True})
 
 
@@ -126,7 +126,7 @@ def _open_session(recorded: RecordedEmail) -> Session | None:
 
 
 def _is_open(session: Session) -> bool:
-    """Return whether *session* has begun a transaction in the database: to begin one for it would lock what the test drops."""
+    """Return whether *session* has begun a database transaction; beginning one here would lock tables that the test drops."""
     work = session.info.get(WORK)
     # After a failed flush the transaction is over, whatever in_transaction() says.
     return session.in_transaction() and session.is_active and work is not None and bool(work.connections)

@@ -1,4 +1,4 @@
-"""One email as a test sees it: what the caller gave, and what was made of it."""
+"""One recorded email, as a test sees it: the arguments of the caller and the stored message."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..message.address import AddressLike
 
-# So many are named where an assertion has failed.
+# Most emails to name in the message of a failed assertion.
 NAMED = 10
 
 
@@ -41,12 +41,12 @@ class RecordedEmails(Sequence[RecordedEmail]):
         return self._narrow(f"with the subject {subject!r}", lambda email: email.subject == subject)
 
     def with_context(self, **values: Any) -> RecordedEmails:
-        """Return the emails whose template was given these *values*, perhaps with others beside them."""
+        """Return the emails whose template was given these *values*, perhaps among others."""
         text = ", ".join(f"{name}={value!r}" for name, value in values.items())
         return self._narrow(f"with {text}", lambda email: _has(email.context, values))
 
     def one(self) -> RecordedEmail:
-        """Return the only email; raise AssertionError, naming what there is, if there are none or several."""
+        """Return the only email; raise AssertionError, listing the emails, if there is none or more than one."""
         emails = self._current()
         if len(emails) != 1:
             raise AssertionError(self._tell(emails) if not emails else f"there is more than one email: {self._tell(emails)}")

@@ -1,4 +1,4 @@
-"""What a test has enqueued, and how to deliver it: what the fixture ``outbox`` is."""
+"""The fixture ``outbox``: what a test has enqueued, and how to deliver it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import object_session
 
 from ..signals import email_enqueued
+from ..state import KEY
 from .delivery_inside import deliver_inside
 from .reading import Reading
 from .recorded_email import RecordedEmail
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 class RecordedOutbox(RecordedEmails):
     """The emails that were enqueued in *app* during one test, also those of a transaction that is still open.
 
-    What was rolled back is gone. It commits nothing of the test's, and needs no worker, no Redis and no network.
+    It leaves out what was rolled back, commits nothing of the test's, and needs no worker, no Redis and no network.
     """
 
     def __init__(self, app: Flask) -> None:
         super().__init__([], [], "")
         self._app = app
-        self._state: MailState = app.extensions["mail"]
+        self._state: MailState = app.extensions[KEY]
         self._reading = Reading(self._state.engine)
 
     @contextmanager
@@ -45,7 +46,7 @@ class RecordedOutbox(RecordedEmails):
     def deliver(self) -> int:
         """Deliver what is due now, as a worker does, and return how many emails of this test were settled.
 
-        Settled are those that were sent, refused, put off for a retry, held or expired. With MAIL_SUPPRESS_SEND, the default
+        Settled are those that were sent, refused, deferred, held or expired. With MAIL_SUPPRESS_SEND, the default
         with TESTING, nothing is transmitted and all are sent. Raises RuntimeError if a session has uncommitted work: no
         worker sees what is not committed.
         """
@@ -57,7 +58,7 @@ class RecordedOutbox(RecordedEmails):
         if self._reading.outer is not None:
             deliver_inside(self._reading.outer, self._state)
         else:
-            self._state.forget_health()
+            self._state.end_pause()
             self._state.deliver()
         self._expire()
         return sum(now != before.get(email) for email, now in self._standing().items())
@@ -93,7 +94,7 @@ class RecordedOutbox(RecordedEmails):
         return {email: (row.status, row.tries, row.send_at) for email, row in rows.items()}
 
     def _expire(self) -> None:
-        """Let the test's own Email objects load what has changed."""
+        """Expire the test's own Email objects, so that they load the changes."""
         for email in self._emails:
             session = object_session(email.row)
             if session is not None and sa.inspect(email.row).persistent:

@@ -1,4 +1,4 @@
-"""What the scripted SMTP server does with each command, RFC 5321, if the script says nothing else."""
+"""How the scripted SMTP server handles each command (RFC 5321), unless the script says otherwise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An SMTP server for tests: it keeps every message, and misbehaves where it is told to. Standard library only."""
+"""An SMTP server for tests: it stores every message, and misbehaves on request. Standard library only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from email.message import EmailMessage
 
-    from .script import Answer
+    from .answers import Answer
 
 STAGES = ("CONNECT", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "DOT", "RSET", "NOOP", "QUIT")
 EXTENSIONS = ("PIPELINING", "SIZE 10485760", "SMTPUTF8")
@@ -60,8 +60,8 @@ class SmtpServer:
             server.on("RCPT", reply("451 4.7.1 try again later"))
 
     *extensions* are what it offers after EHLO, *port* is its port (0: a free one). Set ``password`` to a pair of user name and
-    password to have it offer AUTH (only PLAIN is checked), ``tls`` to a server-side ``ssl.SSLContext`` to have it offer
-    STARTTLS, and ``implicit_tls`` to have it encrypt from the first byte instead.
+    password to make it offer AUTH (only PLAIN is checked), ``tls`` to a server-side ``ssl.SSLContext`` to make it offer
+    STARTTLS, and ``implicit_tls`` to make it encrypt from the first byte instead.
 
     What it has seen: ``accepted`` (the messages), ``abandoned`` (what arrived of a message whose client went away before the
     final dot), ``commands`` (every command line of every connection), ``connections`` (how many there were), ``most_open`` (how

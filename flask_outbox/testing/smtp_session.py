@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-class Drop(Exception):  # noqa: N818 - an order, not an error
+class Drop(Exception):  # noqa: N818 - an instruction, not an error
     """Raise it in an answer to close the connection."""
 
 
@@ -34,16 +34,16 @@ class SmtpSession:
 
     def say(self, text: str) -> None:
         """Send *text* as the reply to the command; the server acts on its code."""
-        # Before it is sent, so that a client that has the reply finds the message accepted.
+        # Before sending, so that a client with the reply finds the message accepted.
         self.note(text)
         self.say_unasked(text)
 
     def say_unasked(self, text: str) -> None:
-        """Send *text* as a line that answers nothing: what the client hears and the server does are two things then."""
+        """Send *text* as a line that is no reply: the client reads it, and the server does not act on it."""
         self.sock.sendall(f"{text}\r\n".encode())
 
     def note(self, text: str) -> None:
-        """Let the server act as if *text* was the reply, and send nothing."""
+        """Let the server act as if *text* were the reply, and send nothing."""
         if self._note is not None:
             self._note(text)
 

@@ -29,7 +29,7 @@ def init_app(app: Flask) -> None:
     web.Worker = _JsonWorker
     # The dashboard opens a client for each page, without a timeout and without REDIS_TLS_VERIFY. Ours has both, and with
     # Redis down the site's own 503 page answers.
-    app.redis_conn = connect(url, verify=app.config["REDIS_TLS_VERIFY"], timeout=1.0)  # type: ignore[attr-defined]
+    app.redis_conn = connect(url, verify=app.config["REDIS_TLS_VERIFY"], timeout=1.0)  # type: ignore[attr-defined] # rq-dashboard's own attribute
     web.from_url = _our_client
     web.RedisConnectionError = ()
     app.before_request(_read_only)
@@ -39,7 +39,7 @@ def init_app(app: Flask) -> None:
 
 
 class _JsonWorker(Worker):
-    """RQ's Worker with the queue's serializer, which the dashboard forgets to pass."""
+    """RQ's Worker with the queue's serializer, which the dashboard does not pass."""
 
     @classmethod
     def all(cls, **options: Any) -> Any:  # type: ignore[override] # it passes its arguments on
@@ -47,7 +47,7 @@ class _JsonWorker(Worker):
 
 
 def _our_client(_url: str, **_: Any) -> tuple[None, Any]:
-    return None, current_app.redis_conn  # type: ignore[attr-defined]
+    return None, current_app.redis_conn  # type: ignore[attr-defined] # as above
 
 
 def _read_only() -> None:

@@ -5,9 +5,9 @@ from flask import Blueprint, Flask
 bp = Blueprint("auth", __name__, url_prefix="/auth")
 
 from flasky.auth import views  # noqa: E402, F401 - registers the views on bp
-from flasky.auth.accounts import load_user  # noqa: E402
-from flasky.auth.cli import users_cli  # noqa: E402
-from flasky.extensions import login  # noqa: E402
+from flasky.auth.accounts import load_user  # noqa: E402 - behind bp, which the views import
+from flasky.auth.cli import users_cli  # noqa: E402 - likewise
+from flasky.extensions import login  # noqa: E402 - likewise
 
 
 def init_app(app: Flask) -> None:

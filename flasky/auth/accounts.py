@@ -20,7 +20,7 @@ def load_user(user_id: str) -> User | None:
 
 
 def canonical(email: str) -> str:
-    """Return *email* as accounts are stored, normalized and in lower case; raise ValueError if it is no address."""
+    """Return *email* normalized and in lower case, as accounts store it; raise ValueError if it is no address."""
     try:
         valid = validate_email(email.strip(), check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError as error:

@@ -12,13 +12,13 @@ from flasky.auth.forms import SignInForm
 from flasky.extensions import limiter
 from flasky.models import EMAIL_LENGTH
 
-# A person who forgot a password tries a handful; a machine tries thousands.
+# A person who forgot a password tries a few times; a program tries thousands.
 TRIES_BY_ADDRESS = "20 per 10 minutes"
 TRIES_BY_ACCOUNT = "10 per 10 minutes"
 
 
 def _account() -> str:
-    """Return the key that tries are counted under; every spelling of an address counts as one account."""
+    """Return the account for which to count the try; all spellings of an address are one account."""
     typed = request.form.get("email", "")[:EMAIL_LENGTH]
     try:
         return canonical(typed)

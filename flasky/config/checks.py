@@ -1,4 +1,4 @@
-"""Checks that need more than one setting."""
+"""Checks that involve several settings, and checks of required ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from flasky.config.settings import Settings
 
-# 16 random characters cannot be guessed; a word can, and so can a word that is repeated.
+# Nobody can guess 16 random characters; a word is easy to guess, repeated or not.
 SHORTEST_SECRET = 16
 FEWEST_CHARACTERS = 8
 PLACEHOLDER = re.compile(r"change.?(me|this)|replace.?(me|this)|your.?(own.?)?secret|secret.?key|insecure", re.IGNORECASE)
@@ -20,11 +20,11 @@ MAKE_SECRET = "make one with python -c 'import secrets; print(secrets.token_hex(
 
 
 def problems(settings: Settings) -> Iterator[str]:
-    """Yield a sentence for each combination that does not work."""
+    """Yield one sentence for each invalid setting or combination."""
     if not settings.flasky_dev:
         yield from _secret_problems(settings.secret_key)
     elif not kinds.is_loopback(kinds.split(settings.base_url).hostname or ""):
-        yield "FLASKY_DEV is on, and FLASKY_BASE_URL is not on this machine: everybody could read the mailbox. Turn it off"
+        yield "FLASKY_DEV is on, and FLASKY_BASE_URL is not on this machine, so everybody could read the mailbox: turn it off"
     if not settings.flasky_mail_sender:
         yield "FLASKY_MAIL_SENDER is empty: mail needs a sender"
     if not settings.mail_server:

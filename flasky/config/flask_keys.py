@@ -1,4 +1,4 @@
-"""The settings under the names that Flask, its extensions and the mail library read from ``app.config``."""
+"""Translate the settings into the keys of ``app.config`` that Flask, its extensions and the mail library read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flasky.config.settings import Settings
 
-# How long to wait for a database that does not answer, in seconds.
+# Longest wait for an unreachable database, in seconds.
 DATABASE_TIMEOUT = 10
-# The library's settings that the site calls by another name.
+# The library's settings that have another name in the environment.
 SITE_NAMES = {
     "MAIL_REDIS_URL": "REDIS_URL",
     "MAIL_REDIS_TLS_VERIFY": "REDIS_TLS_VERIFY",
@@ -23,7 +23,7 @@ SITE_NAMES = {
 
 def for_mail(settings: Settings) -> dict[str, Any]:
     """Return every ``MAIL_*`` key."""
-    own = {one.name.upper(): getattr(settings, one.name) for one in fields(settings) if "library" in one.metadata}
+    own = {setting.name.upper(): getattr(settings, setting.name) for setting in fields(settings) if "library" in setting.metadata}
     return own | {
         "MAIL_REDIS_URL": settings.redis_url,
         "MAIL_REDIS_TLS_VERIFY": settings.redis_tls_verify,
@@ -35,14 +35,14 @@ def for_mail(settings: Settings) -> dict[str, Any]:
 
 
 def in_site_names(settings: Settings, problems: list[str]) -> list[str]:
-    """Return the library's *problems* with the names of the environment's variables."""
+    """Return the library's *problems* with the names of the environment variables."""
     names = SITE_NAMES if settings.mail_default_sender else SITE_NAMES | {"MAIL_DEFAULT_SENDER": "FLASKY_MAIL_SENDER"}
     return [re.sub(r"\bMAIL_\w+", lambda found: names.get(found[0], found[0]), problem) for problem in problems]
 
 
 def for_flask(settings: Settings, instance_path: str) -> dict[str, Any]:
-    """Return the whole of ``app.config``; the site's own variables keep their names."""
-    own = {one.name.upper(): getattr(settings, one.name) for one in fields(settings)}
+    """Return all keys of ``app.config``; the site's own settings keep their names."""
+    own = {setting.name.upper(): getattr(settings, setting.name) for setting in fields(settings)}
     is_secure = settings.base_url.startswith("https://")
     return (
         own
@@ -50,7 +50,7 @@ def for_flask(settings: Settings, instance_path: str) -> dict[str, Any]:
         | {
             "SECRET_KEY": settings.secret_key or "development only",
             "SQLALCHEMY_DATABASE_URI": settings.sqlalchemy_url(instance_path),
-            # Parameters hold addresses and tokens, and an error is logged.
+            # SQL parameters hold addresses and tokens, and must not appear in a logged error.
             "SQLALCHEMY_ENGINE_OPTIONS": {"pool_pre_ping": True, "hide_parameters": True, "connect_args": _connect_args(settings)},
             "FLASKY_BASE_URL": settings.base_url,
             "TRUSTED_HOSTS": settings.trusted_hosts,
@@ -67,7 +67,7 @@ def for_flask(settings: Settings, instance_path: str) -> dict[str, Any]:
 
 
 def _connect_args(settings: Settings) -> dict[str, Any]:
-    """Return libpq's timeouts, so that a PostgreSQL that cannot be reached fails instead of hanging."""
+    """Return libpq's timeouts, so that an unreachable PostgreSQL fails instead of hanging."""
     if not settings.database_url.startswith("postgres"):
         return {}
     return {"connect_timeout": DATABASE_TIMEOUT, "tcp_user_timeout": DATABASE_TIMEOUT * 1000}

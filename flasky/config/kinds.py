@@ -1,4 +1,4 @@
-"""What a variable may hold: marshmallow fields, whose errors are sentences that follow the variable's name."""
+"""The kinds of settings: marshmallow fields, whose errors are sentences that follow the variable's name."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HIGHEST_PORT = 65535
-# An hour in seconds, and more processes than any machine has memory for.
+# An hour in seconds; also more processes than fit into memory.
 MOST = 3600
 HOST = re.compile(r"[\w-]+(\.[\w-]+)*")
 
@@ -61,7 +61,7 @@ def count() -> fields.Integer:
 
 
 def check_database(url: str) -> None:
-    """Accept what SQLAlchemy can open with the drivers that are installed."""
+    """Accept a URL that SQLAlchemy can open with the installed drivers."""
     if not url:
         return
     try:
@@ -84,17 +84,17 @@ def check_redis(url: str) -> None:
 
 
 def check_base_url(url: str) -> None:
-    """Accept a URL that links can begin with, and whose host Werkzeug can trust: a bare IPv6 address is none."""
+    """Accept a base URL for links, with a host that Werkzeug can trust, which excludes an IPv6 address."""
     if "@" in url:
         raise ValidationError("holds a user name or a password, and every link in a mail would show it. Remove it")
     parts = split(url)
-    is_fit = parts.scheme in {"http", "https"} and HOST.fullmatch(parts.hostname or "") and not (parts.query or parts.fragment)
-    if url and not is_fit:
+    is_valid = parts.scheme in {"http", "https"} and HOST.fullmatch(parts.hostname or "") and not (parts.query or parts.fragment)
+    if url and not is_valid:
         raise ValidationError(f"is {url!r}: it has to look like https://www.example.com")
 
 
 def check_hosts(hosts: tuple[str, ...]) -> None:
-    """Accept host names, and ``.example.com`` for everything below one."""
+    """Accept host names, and ``.example.com`` for all subdomains."""
     wrong = [host for host in hosts if not HOST.fullmatch(host.removeprefix("."))]
     if wrong:
         hint = "give host names such as www.example.com, or .example.com for all below it"
@@ -108,10 +108,10 @@ def check_mailbox(value: str) -> None:
     named = re.fullmatch(r"[^<>@]*<([^<>]*)>", value)
     try:
         validate_email(named[1] if named else value, check_deliverability=False, globally_deliverable=False)
-        is_fit = value.isprintable()
+        is_valid = value.isprintable()
     except EmailNotValidError:
-        is_fit = False
-    if not is_fit:
+        is_valid = False
+    if not is_valid:
         raise ValidationError(f"is {value!r}: it has to look like name@example.com or Name <name@example.com>")
 
 
@@ -122,7 +122,7 @@ def check_header(value: str) -> None:
 
 
 def check_limit(value: str) -> None:
-    """Accept one limit; 0 is a way to turn something off."""
+    """Accept one rate limit; its amount may be 0."""
     try:
         found = limits.parse_many(value)
     except ValueError:

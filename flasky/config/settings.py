@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from marshmallow.fields import Field
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# Its trailing space is meant.
+# Its trailing space is intended.
 UNSTRIPPED = "flasky_mail_subject_prefix"
-# The library's field of this name falls back to FLASKY_MAIL_SENDER; ours says what was set.
+# The library's field falls back to FLASKY_MAIL_SENDER; the site's field keeps what was set.
 FALLS_BACK = "default_sender"
-LIBRARY = {one.name: one for one in fields(MailSettings)}
+LIBRARY = {known.name: known for known in fields(MailSettings)}
 
 
 class ConfigurationError(flask_outbox.ConfigurationError):
@@ -129,38 +129,39 @@ class Settings:
     def __post_init__(self) -> None:
         wrong = self._read_own()
         problems = [f"{name.upper()} {sentence}" for name, sentences in wrong.items() for sentence in sentences]
-        # What names a wrong variable as well is only a consequence of it.
-        problems += [one for one in (*checks.problems(self), *self._read_library()) if not _names_any(one, wrong)]
+        # A problem that names an invalid variable is only its consequence.
+        others = (*checks.problems(self), *self._read_library())
+        problems += [problem for problem in others if not _names_any(problem, wrong)]
         if problems:
             raise ConfigurationError(problems)
 
     def _read_own(self) -> dict[str, list[str]]:
-        """Turn the site's own fields into values; return what is wrong with each, which then has its default."""
-        own = [one for one in fields(self) if "kind" in one.metadata]
+        """Parse the site's own fields; return the problems of each invalid one, which gets its default."""
+        own = [known for known in fields(self) if "kind" in known.metadata]
         wrong: dict[str, list[str]] = {}
         try:
-            values = _schema().load({one.name: getattr(self, one.name) for one in own})
+            values = _schema().load({known.name: getattr(self, known.name) for known in own})
         except ValidationError as error:
             values, wrong = error.valid_data, error.messages_dict
-        for one in own:
-            object.__setattr__(self, one.name, one.default if one.name in wrong else values[one.name])
+        for known in own:
+            object.__setattr__(self, known.name, known.default if known.name in wrong else values[known.name])
         return wrong
 
     def _read_library(self) -> list[str]:
-        """Turn the fields of the library into values, and return its problems under the site's names."""
+        """Parse the library's fields, and return its problems under the site's names."""
         try:
             mail = MailSettings.from_config(flask_keys.for_mail(self))
         except flask_outbox.ConfigurationError as error:
             return flask_keys.in_site_names(self, error.problems)
-        for one in fields(self):
-            name = one.metadata.get("library", FALLS_BACK)
+        for known in fields(self):
+            name = known.metadata.get("library", FALLS_BACK)
             if name != FALLS_BACK:
-                object.__setattr__(self, one.name, getattr(mail, name))
+                object.__setattr__(self, known.name, getattr(mail, name))
         return []
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Read *environ*; by default the process's own, with ``.env`` for the variables that it lacks.
+        """Read *environ*; by default the process's own, with ``.env`` for missing variables.
 
         Raises ConfigurationError with every problem. PYTHON_DOTENV_DISABLED=1 ignores ``.env``.
         """
@@ -168,13 +169,13 @@ class Settings:
             load_dotenv(ROOT / ".env")
             environ = os.environ
         texts: dict[str, Any] = {}
-        for one in fields(cls):
-            text = environ.get(one.name.upper())
-            if text is not None and one.name != UNSTRIPPED:
+        for known in fields(cls):
+            text = environ.get(known.name.upper())
+            if text is not None and known.name != UNSTRIPPED:
                 text = text.strip()
-            # An empty text is a text; an empty number is not set.
-            if text or (text == "" and isinstance(one.default, str)):
-                texts[one.name] = text
+            # An empty variable sets a text, but no number or switch.
+            if text or (text == "" and isinstance(known.default, str)):
+                texts[known.name] = text
         return cls(**texts)
 
     @property
@@ -190,19 +191,19 @@ class Settings:
         return sorted({own, *(host.lower() for host in self.flasky_trusted_hosts), *loopback})
 
     def sqlalchemy_url(self, instance_path: str) -> str:
-        """Return the database URL as SQLAlchemy spells it."""
+        """Return the database URL for SQLAlchemy."""
         if not self.database_url:
             return f"sqlite:///{Path(instance_path) / 'flasky.sqlite3'}"
         return kinds.sqlalchemy_url(self.database_url)
 
     def as_config(self, instance_path: str) -> dict[str, Any]:
-        """Return what Flask and its extensions read from ``app.config``."""
+        """Return the keys of ``app.config``."""
         return flask_keys.for_flask(self, instance_path)
 
 
 @cache
 def _schema() -> Schema:
-    return Schema.from_dict({one.name: one.metadata["kind"] for one in fields(Settings) if "kind" in one.metadata})()
+    return Schema.from_dict({known.name: known.metadata["kind"] for known in fields(Settings) if "kind" in known.metadata})()
 
 
 def _names_any(problem: str, names: Mapping[str, object]) -> bool:

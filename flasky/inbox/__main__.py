@@ -16,7 +16,7 @@ from aiosmtpd.smtp import SMTP
 from flasky.config import ROOT, ConfigurationError, Settings
 from flasky.inbox.maildir import Maildir
 
-# In bytes; larger than any attachment that somebody would try.
+# In bytes; larger than any attachment in a test.
 LARGEST = 50 * 1024 * 1024
 
 

@@ -18,7 +18,7 @@ NAME = re.compile(r"[0-9A-Za-z._=-]+")
 
 
 class LenientPolicy(EmailPolicy):
-    """Python's header parser, with the raw text as a fallback: received mail may be broken in ways that make it raise."""
+    """Python's header parser, with the raw text as a fallback, because the parser raises on some malformed mail."""
 
     def header_fetch_parse(self, name: str, value: str) -> Any:
         """Return the parsed header, or its raw text if it cannot be parsed."""
@@ -122,7 +122,7 @@ def _content_id(part: MIMEPart) -> str:
 
 def _payload(part: MIMEPart) -> bytes:
     if part.is_multipart():
-        return b"".join(bytes(one) for one in part.iter_parts())
+        return b"".join(bytes(inner) for inner in part.iter_parts())
     payload = part.get_payload(decode=True)
     return payload if isinstance(payload, bytes) else b""
 

@@ -10,11 +10,11 @@ from wtforms.validators import DataRequired, Length, ValidationError
 
 from flasky.models import NAME_LENGTH
 
-# Control characters, lone surrogates, private use, line and paragraph separators. Unassigned characters are allowed: a
-# character newer than this Python's Unicode table is unassigned to it.
-UNFIT = {"Cc", "Cs", "Co", "Zl", "Zp"}
+# Control characters, lone surrogates, private use, line and paragraph separators. Unassigned characters are allowed, because
+# they may be newer than this Python's Unicode table.
+FORBIDDEN = {"Cc", "Cs", "Co", "Zl", "Zp"}
 # Formatting characters, combining marks and spaces; and four letters and a symbol that look like spaces.
-UNSEEN = {"Cf", "Mn", "Zs"}
+INVISIBLE = {"Cf", "Mn", "Zs"}
 BLANK_LETTERS = "\u115f\u1160\u3164\uffa0\u2800"
 
 
@@ -40,9 +40,9 @@ class NameForm(FlaskForm):
     def validate_name(self, field: StringField) -> None:
         """Refuse unprintable characters, and a name that is invisible."""
         name = field.data or ""
-        if any(unicodedata.category(character) in UNFIT for character in name):
+        if any(unicodedata.category(character) in FORBIDDEN for character in name):
             message = "That name contains a character that cannot be displayed. Please remove it."
             raise ValidationError(message)
-        if all(character in BLANK_LETTERS or unicodedata.category(character) in UNSEEN for character in name):
+        if all(character in BLANK_LETTERS or unicodedata.category(character) in INVISIBLE for character in name):
             message = "Please enter a name."
             raise ValidationError(message)

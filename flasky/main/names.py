@@ -17,9 +17,9 @@ log = logging.getLogger("flasky")
 
 
 def remember(name: str) -> bool:
-    """Store *name* unless it is known; return whether it was.
+    """Store *name* unless it is known; return whether it was known.
 
-    The unique constraint decides, not the SELECT: if two visitors enter the same new name, one of them is new.
+    The unique constraint decides, not the SELECT: if two visitors enter the same new name at once, it is new for one of them.
     """
     if db.session.scalar(select(User.id).where(User.username == name)):
         return True

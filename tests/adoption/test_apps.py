@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from flask import Flask
 
 
-def deliverers() -> list[threading.Thread]:
-    return [one for one in threading.enumerate() if one.name == "deliverer"]
+def delivery_threads() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name == "mail-delivery"]
 
 
 def test_each_app_sends_to_its_own_server_from_its_own_database(make_flask: Callable[..., Flask], tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_an_app_that_is_bound_twice_has_one_thread(make_flask: Callable[..., Fla
     with app.app_context():
         db.create_all()
     app.test_client().get("/")
-    assert len(deliverers()) == 1
+    assert len(delivery_threads()) == 1
     app.extensions["mail"].bell.stop()
     with app.app_context():
         db.engine.dispose()
@@ -94,7 +94,7 @@ def test_an_app_that_is_thrown_away_leaves_no_thread(
     apps = [make_and_use(make_flask, tmp_path, smtp, number) for number in range(20)]
     gc.collect()
     assert [app for app in apps if app() is not None] == []
-    wait_until(lambda: deliverers() == [], what="the end of the threads")
+    wait_until(lambda: delivery_threads() == [], what="the end of the threads")
     assert len(smtp.accepted) == 20
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from flask_outbox.delivery import thread as deliverer
+from flask_outbox.delivery import thread
 from flask_outbox.smtp.conversation import Conversation
 from flask_outbox.smtp.transport import Transport
 from flask_outbox.store import lease
@@ -22,7 +22,7 @@ from flask_outbox.store.outbox import Outbox
 
 FAULT = os.environ.get("FAULT", "")
 lease.LEASE = timedelta(seconds=float(os.environ.get("LEASE", "3")))
-deliverer.SWEEP_EVERY = 0.5
+thread.SWEEP_EVERY = 0.5
 
 
 def die(step: str) -> None:

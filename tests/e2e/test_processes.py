@@ -200,7 +200,7 @@ def test_a_worker_that_starts_without_redis_sends_and_hears_the_bell_later(
     enqueue(house)
     worker = started(house)
     smtp.wait_for(1, WITHOUT_REDIS)
-    assert "Redis is away" in worker.output
+    assert "Redis is down" in worker.output
     assert "Traceback" not in worker.output
     own_redis.start()
     wait_until(lambda: own_redis.client.exists("rq:workers"), WITHOUT_REDIS, "the worker's return")

@@ -1,1 +1,1 @@
-"""What an operator may see of the outbox, and do to it."""
+"""What an operator may read in the outbox, and do to it."""

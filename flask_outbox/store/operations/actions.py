@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, Engine
 
-# Rows that purge removes in one transaction: SQLite's one write lock is then held for 20 ms.
+# Most rows that purge deletes in one transaction: it then holds SQLite's write lock for 20 ms.
 PURGE_CHUNK = 500
 FINISHED = [Status.SENT.value, Status.FAILED.value, Status.EXPIRED.value, Status.CANCELLED.value]
 RETRIABLE = [Status.FAILED.value, Status.EXPIRED.value, Status.CANCELLED.value, Status.HELD.value]
@@ -74,7 +74,7 @@ def _retry(connection: Connection, which: sa.ColumnElement[bool]) -> int:
     now = datetime.now(UTC)
     not_erased = sa.exists().where(contents.c.id == emails.c.content_id, contents.c.source.is_not(None))
     again = sa.update(emails).where(which, emails.c.status.in_(RETRIABLE), not_erased)
-    # The time for retries starts anew, and an expiry that has passed is removed.
+    # MAIL_RETRY_FOR starts again, and an expiry in the past is removed.
     expires_at = sa.case((emails.c.expires_at < now, None), else_=emails.c.expires_at)
     values = {"status": Status.QUEUED.value, "send_at": now, "due_since": now, "finished_at": None, "expires_at": expires_at}
     return connection.execute(again.values(values)).rowcount

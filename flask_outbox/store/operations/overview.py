@@ -1,4 +1,4 @@
-"""Read the outbox for its operator: the newest emails, those to one address, and the whole at a glance."""
+"""Read the outbox for its operator: the newest emails, those to one address, and a summary."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def newest_emails(session: Session, limit: int, status: Status | None = None) ->
 def newest_to(session: Session, address: str, limit: int) -> Sequence[Email]:
     """Return the newest emails to *address*, whatever the case of its letters.
 
-    This reads every row: the index on the recipient knows no lower case, and only a migration could add one that does.
+    This reads every row, because the index on the recipient is case-sensitive; another index needs a migration.
     """
-    # SQLite lowers ASCII alone, so an address with other letters is also found as it is spelt.
+    # SQLite lowercases only ASCII, so compare the exact address as well.
     same = sa.or_(sa.func.lower(Email.recipient) == address.lower(), Email.recipient == address)
     return session.scalars(sa.select(Email).where(same).order_by(Email.id.desc()).limit(limit)).all()

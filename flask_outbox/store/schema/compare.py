@@ -1,4 +1,4 @@
-"""Compare the real tables with the expected ones, and say what would make them right.
+"""Compare the real tables with the expected ones, and say how to correct them.
 
 Names do not matter, because a host may have a naming convention: indexes are compared by columns, uniqueness and condition,
 foreign keys by columns, target and ON DELETE. Tables, columns and indexes that the host has added are its own business, unless
@@ -26,7 +26,7 @@ BY_COPYING = "SQLite can change that only by copying the table: use a migration 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that is missing or wrong, what to do, and the SQL that does it; no SQL if it takes more than plain SQL."""
+    """One missing or wrong part, what to do, and the SQL that does it; no SQL if plain SQL cannot do it."""
 
     what: str
     remedy: str
@@ -37,7 +37,7 @@ class Difference:
 
 
 def compare(engine: Engine, tables: sa.MetaData | Iterable[sa.Table]) -> list[Difference]:
-    """Return how the database differs from *tables*, in the order in which to mend it; an empty list if it does not."""
+    """Return how the database differs from *tables*, in the order in which to correct it; an empty list if it does not."""
     expected = tables.tables.values() if isinstance(tables, sa.MetaData) else tables
     with engine.connect() as connection:
         return list(_compare(connection, sort_tables(expected)))
@@ -90,7 +90,7 @@ class _TableComparison:
         self._is_empty = connection.scalar(sa.select(sa.literal(1)).select_from(table).limit(1)) is None
 
     def differences(self) -> Iterator[Difference]:
-        """Yield what differs: columns first, because the rest is made of them."""
+        """Yield the differences, columns first, because the rest depends on them."""
         for column in self._table.columns:
             if column.name in self._columns:
                 yield from self._column(column, self._columns[column.name])
@@ -174,7 +174,7 @@ class _TableComparison:
             yield self._difference(what, remedy, *drops, create, even_on_sqlite=simple)
 
     def _is_in_the_way(self, one: _Index, index: sa.Index, columns: tuple[str, ...]) -> bool:
-        """Return whether *one* has to go before *index* is created: it takes the name, or refuses rows that *index* allows."""
+        """Return whether *one* must be dropped before *index* is created: it has its name, or rejects rows that *index* allows."""
         takes_name = one.name == index.name and not (one.is_constraint and self._dialect.name == "sqlite")
         return takes_name or (one.columns == columns and one.unique and not index.unique)
 

@@ -1,4 +1,4 @@
-"""Write the ALTER statements for one table, and tell which type of a column can hold which values."""
+"""Write the ALTER statements for one table, and decide which column types can hold which values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAMILIES: tuple[tuple[type, ...], ...] = (
     (sa.LargeBinary,),
     (sa.String,),
 )
-# For a NOT NULL column that SQLite adds to an empty table: it insists on a default, though there is no row to fill.
+# For a NOT NULL column in an empty table: SQLite requires a default, although there is no row to fill.
 NEUTRAL = {
     (sa.Boolean,): "0",
     (sa.Integer,): "0",
@@ -33,9 +33,9 @@ NEUTRAL = {
 
 
 def type_problem(expected: TypeEngine[Any], real: TypeEngine[Any], dialect: Dialect) -> tuple[str, bool]:
-    """Return what is wrong with a column's *real* type, and whether a wider type of the same family would mend it.
+    """Return what is wrong with a column's *real* type, and whether a wider type of the same family corrects it.
 
-    An empty string says that nothing is wrong. A type that SQLAlchemy does not know is the host's decision.
+    An empty string means that nothing is wrong. A type that SQLAlchemy does not know is accepted as the host's decision.
     """
     wanted = _plain(expected, dialect)
     family = _family(real)
@@ -86,7 +86,7 @@ class Writer:
         self._alter = f"ALTER TABLE {self._quote.format_table(table)}"
 
     def add_column(self, column: sa.Column[Any], *, is_empty: bool) -> str:
-        """Return the statement; an empty string if nobody knows what existing rows should hold, or SQLite forbids it."""
+        """Return the statement; an empty string if the value for existing rows is unknown, or for a primary key."""
         if column.primary_key:
             return ""
         add = f"{self._alter} ADD COLUMN {self._quote.format_column(column)} {column.type.compile(dialect=self._dialect)}"

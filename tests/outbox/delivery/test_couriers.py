@@ -97,7 +97,7 @@ def test_a_refused_further_connection_is_no_failure_and_is_not_tried_again(
     smtp.on("DOT", slow(0.03), always=True)
     smtp.on(stage, turn_others_away, always=True)
     put_many(put, 60)
-    couriers = quiet.extensions["mail"].make_delivery()
+    couriers = quiet.extensions["mail"].make_couriers()
     assert couriers.run() == 60
     connections = smtp.connections
     assert connections > 1
@@ -112,22 +112,22 @@ def test_a_refused_further_connection_is_no_failure_and_is_not_tried_again(
 def test_an_urgent_email_overtakes_a_large_sending_to_a_slow_server(smtp: SmtpServer, put: Put, quiet: Flask) -> None:
     smtp.on("DOT", slow(0.1), always=True)
     put_many(put, 60, priority=BULK)
-    deliverer = quiet.extensions["mail"].make_deliverer().start()
+    thread = quiet.extensions["mail"].make_thread().start()
     smtp.wait_for(2)
     put("urgent@example.com", priority=URGENT)
     begun = time.monotonic()
     wait_until(lambda: any(one.recipient == "urgent@example.com" for one in smtp.accepted), 5, "the urgent email")
     assert time.monotonic() - begun < 1
     assert len(smtp.accepted) < 50
-    assert deliverer.stop()
+    assert thread.stop()
 
 
 def test_stopping_ends_every_courier_and_gives_everything_back(smtp: SmtpServer, put: Put, quiet: Flask, statuses: Read) -> None:
     smtp.on("DOT", slow(0.05), always=True)
     put_many(put, 150)
-    deliverer = quiet.extensions["mail"].make_deliverer().start()
+    thread = quiet.extensions["mail"].make_thread().start()
     wait_until(lambda: smtp.connections == 4, 10, "four couriers")
-    assert deliverer.stop()
+    assert thread.stop()
     wait_until(lambda: "sending" not in statuses(), 2, "everything given back")
     assert statuses().count("sent") == len(smtp.accepted) < 150
     assert max(Counter(one.recipient for one in smtp.accepted).values()) == 1
@@ -151,7 +151,7 @@ def test_a_courier_that_fails_loses_no_email(
     run = delivery.Delivery.run
 
     def fail(self: delivery.Delivery, seconds: float) -> int:
-        if self._is_further:
+        if self._is_extra:
             raise sa.exc.OperationalError("SELECT", {}, OSError("away"))
         return run(self, seconds)
 
@@ -161,4 +161,4 @@ def test_a_courier_that_fails_loses_no_email(
     put_many(put, 40)
     assert deliver() == 40
     assert statuses() == ["sent"] * 40
-    assert "a further connection is given up" in caplog.text
+    assert "an extra SMTP connection is closed" in caplog.text

@@ -49,7 +49,7 @@ SITUATIONS = {
     "the batch ends with other mail due": Situation(is_batch_over=True),
     "tried before": Situation(is_batch_over=True, tries=1),
     "five recipients in a row": Situation(alike=decision.MOST_ALIKE),
-    "further connection": Situation(is_further=True),
+    "further connection": Situation(is_extra=True),
     "the process ends": Situation(is_cut=True),
 }
 # What an example names in place of a reply, where the server is to misbehave.
@@ -179,7 +179,7 @@ def test_the_finer_points_of_a_decision(said: TransmissionError, situation: Situ
     assert decide(said, situation) == made
 
 
-@pytest.mark.parametrize("situation", [Situation(is_cut=True), Situation(is_further=True)])
+@pytest.mark.parametrize("situation", [Situation(is_cut=True), Situation(is_extra=True)])
 def test_an_email_is_not_to_blame_for_our_own_cut_or_for_a_further_connection(situation: Situation) -> None:
     said = Unavailable("4.7.0 go away", 421)
     said.over_an_email = True

@@ -32,7 +32,7 @@ def test_without_redis_each_worker_counts_for_itself(own_redis: RedisServer, cap
     own_redis.stop()
     assert rate.wait() == 0
     assert rate.wait() > 50
-    assert caplog.text.count("Redis is away") == 1
+    assert caplog.text.count("Redis is down") == 1
 
 
 def test_two_workers_together_keep_to_the_rate(

@@ -134,7 +134,7 @@ def test_what_was_sent_before_the_server_stopped_is_counted(smtp: SmtpServer, pu
 
 def test_a_run_of_refusals_goes_on_from_batch_to_batch(smtp: SmtpServer, put: Put, statuses: Read, quiet: Flask) -> None:
     smtp.on("RCPT", refuse(*"01234"), always=True)
-    delivery = quiet.extensions["mail"].make_delivery()
+    delivery = quiet.extensions["mail"].make_couriers()
     for number in range(5):
         put(f"{number}@example.com")
         delivery.run()

@@ -1,4 +1,4 @@
-"""The bell: one job for a burst, nothing about an email in Redis, and a bounded moment where Redis is away."""
+"""The bell: one job for a burst, nothing about an email in Redis, and a bounded moment where Redis is down."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def test_a_redis_that_is_away_costs_a_bounded_moment_and_a_warning(
     for _ in range(50):
         bell.ring()
     assert time.monotonic() - begun < 0.5
-    assert caplog.text.count("Redis is away") == 1
+    assert caplog.text.count("Redis is down") == 1
 
 
 def test_the_bell_rings_again_once_redis_is_back(own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "BELL_REST", 0.1)
+    monkeypatch.setattr(dispatch, "BELL_PAUSE", 0.1)
     bell = RqBell(connect(own_redis.url, timeout=0.05))
     own_redis.stop()
     bell.ring()

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox import Email, Message, enqueue
-from flask_outbox.delivery import thread as deliverer
+from flask_outbox.delivery import thread
 from flask_outbox.delivery.delivery import Delivery
 from flask_outbox.testing import slow, stall
 from flasky.extensions import db
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from flask import Flask
 
-    from flask_outbox.delivery.thread import Deliverer
+    from flask_outbox.delivery.thread import DeliveryThread
     from flask_outbox.testing import SmtpServer
 
 TEXT = "text"
@@ -41,7 +41,7 @@ def statuses() -> list[str]:
 
 @pytest.fixture
 def threaded(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> Iterator[Flask]:
-    monkeypatch.setattr(deliverer, "SWEEP_EVERY", 0.2)
+    monkeypatch.setattr(thread, "SWEEP_EVERY", 0.2)
     app = make_app(flasky_mail_dispatch="thread")
     with app.app_context():
         yield app
@@ -49,13 +49,13 @@ def threaded(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def running(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> Iterator[Deliverer]:
-    """A deliverer that runs, in an app whose own bell wakes nobody."""
-    monkeypatch.setattr(deliverer, "SWEEP_EVERY", 0.2)
+def running(make_app: Callable[..., Flask], monkeypatch: pytest.MonkeyPatch) -> Iterator[DeliveryThread]:
+    """A delivery thread that runs, in an app whose own bell wakes nobody."""
+    monkeypatch.setattr(thread, "SWEEP_EVERY", 0.2)
     app = make_app()
     app.extensions["mail"].bell = Bell()
     with app.app_context():
-        one = app.extensions["mail"].make_deliverer().start()
+        one = app.extensions["mail"].make_thread().start()
         yield one
         one.stop()
 
@@ -77,7 +77,7 @@ def test_the_first_request_sends_what_an_earlier_process_left_behind(make_app: C
     app.extensions["mail"].bell.stop()
 
 
-def test_the_sweep_finds_what_no_bell_was_rung_for(running: Deliverer, smtp: SmtpServer) -> None:
+def test_the_sweep_finds_what_no_bell_was_rung_for(running: DeliveryThread, smtp: SmtpServer) -> None:
     put(send_at=datetime.now(UTC) + timedelta(seconds=1.2))
     time.sleep(0.5)
     assert not smtp.accepted
@@ -85,10 +85,10 @@ def test_the_sweep_finds_what_no_bell_was_rung_for(running: Deliverer, smtp: Smt
 
 
 def test_what_comes_directly_after_an_email_needs_no_bell(
-    running: Deliverer, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+    running: DeliveryThread, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliverer, "SWEEP_EVERY", 60.0)
-    monkeypatch.setattr(deliverer, "LINGER", 2.0)
+    monkeypatch.setattr(thread, "SWEEP_EVERY", 60.0)
+    monkeypatch.setattr(thread, "POLL_FOR", 2.0)
     time.sleep(0.3)
     for count in range(1, 6):
         put()
@@ -97,8 +97,10 @@ def test_what_comes_directly_after_an_email_needs_no_bell(
         smtp.wait_for(count, 1)
 
 
-def test_a_bell_job_ends_when_nothing_more_comes(running: Deliverer, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliverer, "LINGER", 0.3)
+def test_a_bell_job_ends_when_nothing_more_comes(
+    running: DeliveryThread, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thread, "POLL_FOR", 0.3)
     put()
     begun = time.monotonic()
     running.ring_and_wait(10)
@@ -119,11 +121,11 @@ def test_the_thread_outlives_whatever_happens(
     monkeypatch.setattr(Delivery, "run", fail_first)
     put()
     smtp.wait_for(1)
-    assert "the database is away" in caplog.text
+    assert "the database is down" in caplog.text
     assert "a bug" in caplog.text
 
 
-def test_stopping_finishes_the_email_on_the_wire_and_gives_back_the_rest(running: Deliverer, smtp: SmtpServer) -> None:
+def test_stopping_finishes_the_email_on_the_wire_and_gives_back_the_rest(running: DeliveryThread, smtp: SmtpServer) -> None:
     smtp.on("DOT", slow(0.5))
     put(3)
     running.ring()
@@ -132,7 +134,7 @@ def test_stopping_finishes_the_email_on_the_wire_and_gives_back_the_rest(running
     assert statuses() == ["sent", "queued", "queued"]
 
 
-def test_stopping_cuts_a_line_that_hangs_within_four_seconds(running: Deliverer, smtp: SmtpServer) -> None:
+def test_stopping_cuts_a_line_that_hangs_within_four_seconds(running: DeliveryThread, smtp: SmtpServer) -> None:
     smtp.on("RCPT", stall)
     put(3)
     running.ring()
@@ -144,10 +146,10 @@ def test_stopping_cuts_a_line_that_hangs_within_four_seconds(running: Deliverer,
 
 
 def test_what_a_hanging_thread_holds_is_given_back_all_the_same(
-    running: Deliverer, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+    running: DeliveryThread, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Delivery, "cut", lambda self: None)
-    monkeypatch.setattr(deliverer, "FINISH_WITHIN", 0.2)
+    monkeypatch.setattr(thread, "FINISH_WITHIN", 0.2)
     smtp.on("RCPT", stall)
     put(2)
     running.ring()
@@ -159,13 +161,13 @@ def test_what_a_hanging_thread_holds_is_given_back_all_the_same(
 
 
 def test_waiting_until_idle_takes_as_many_passes_as_there_is_mail(
-    running: Deliverer, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+    running: DeliveryThread, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliverer, "LONGEST_PASS", 0.1)
+    monkeypatch.setattr(thread, "LONGEST_PASS", 0.1)
     smtp.on("DOT", slow(0.1), always=True)
     put(6)
     running.ring()
     wait_until(lambda: smtp.accepted)
-    running._has_rested.clear()
+    running._found_nothing.clear()
     running.wait_until_idle(threading.Event())
     assert statuses() == ["sent"] * 6

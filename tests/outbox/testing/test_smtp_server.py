@@ -245,12 +245,12 @@ def test_when_it_is_stopped_nothing_is_left() -> None:
     client.close()
 
 
-@pytest.mark.parametrize("name", ["script", "smtp_commands", "smtp_server", "smtp_session"])
+@pytest.mark.parametrize("name", ["answers", "smtp_commands", "smtp_server", "smtp_session"])
 def test_it_needs_the_standard_library_alone(name: str) -> None:
     tree = ast.parse((ROOT / "flask_outbox/testing" / f"{name}.py").read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             assert {alias.name.partition(".")[0] for alias in node.names} <= sys.stdlib_module_names
         elif isinstance(node, ast.ImportFrom):
-            own = {"script", "smtp_commands", "smtp_server", "smtp_session"}
+            own = {"answers", "smtp_commands", "smtp_server", "smtp_session"}
             assert node.module in own if node.level else str(node.module).partition(".")[0] in sys.stdlib_module_names

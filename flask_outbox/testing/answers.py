@@ -1,4 +1,4 @@
-"""What a scripted SMTP server may answer: ``server.on("RCPT", reply("451 later"))``.
+"""Answers for the scripted SMTP server: ``server.on("RCPT", reply("451 later"))``.
 
 An answer is a function of the connection and of the usual reply, so you can write your own::
 
@@ -78,12 +78,12 @@ def usual_then_drop(session: SmtpSession, usual: str) -> None:
 
 
 def accept_then_drop(session: SmtpSession, usual: str) -> None:
-    """For the stage DOT: accept the message, and close the connection before the client is told."""
+    """For the stage DOT: accept the message, and close the connection before the client gets the reply."""
     session.note(usual)
     raise Drop
 
 
 def accept_then_stall(session: SmtpSession, usual: str) -> None:
-    """For the stage DOT: accept the message, and never tell the client."""
+    """For the stage DOT: accept the message, and never send the reply."""
     session.note(usual)
     stall(session, usual)
