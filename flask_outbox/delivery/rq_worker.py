@@ -48,6 +48,8 @@ JOB_WAITS = 60.0
 # The blocking dequeue returns after worker_ttl - 15 s; then the worker's heartbeat is due.
 WORKER_TTL = 35
 RECONNECT_EVERY = 2.0
+# While Redis is away, the worker says so this often, in seconds: a long outage must not fill the log.
+REMIND_EVERY = 60.0
 # How long one thread of the worker may keep the others waiting, in seconds; Python's own 5 ms were the slowest emails' delay.
 SWITCH_INTERVAL = 0.0005
 # honcho kills five seconds after SIGTERM; by then everything has ended, the goodbye to a Redis that hangs too.
@@ -150,6 +152,7 @@ class Worker:
     def __init__(self, deliverer: Deliverer, redis: Callable[[], Redis]) -> None:
         self.deliverer = deliverer
         self._redis = redis
+        self._silent_until = float("-inf")
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._end = threading.Thread(target=self._stop_deliverer, name="end", daemon=True)
@@ -206,13 +209,17 @@ class Worker:
             loop.work(logging_level="WARNING")
             redis.ping()
         except RedisError as error:
-            if not self._stopping.is_set():
-                log.warning("mail: Redis is away (%s); mail goes on from the database", error)
+            self._warn(error)
         except Exception:
             # RQ's loop is only the bell: whatever has ended it, the worker builds another.
             log.exception("mail: RQ's loop stumbled, and is built again")
         finally:
             redis.close()
+
+    def _warn(self, error: RedisError) -> None:
+        if not self._stopping.is_set() and time.monotonic() >= self._silent_until:
+            self._silent_until = time.monotonic() + REMIND_EVERY
+            log.warning("mail: Redis is away (%s); meanwhile the worker looks into the database every few seconds", error)
 
     def _install_handlers(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
