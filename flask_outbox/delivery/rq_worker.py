@@ -49,6 +49,8 @@ LONGEST_JOB_WAIT = 60.0
 WORKER_TTL = 35
 # How often to reconnect to a Redis that is down, in seconds.
 RECONNECT_EVERY = 2.0
+# While Redis is away, the worker says so this often, in seconds: a long outage must not fill the log.
+REMIND_EVERY = 60.0
 # How long one thread may keep the others waiting, in seconds; Python's default of 5 ms delayed the slowest emails.
 SWITCH_INTERVAL = 0.0005
 # honcho kills a process five seconds after SIGTERM. The worker exits before, even if RQ cannot unregister from a Redis that hangs;
@@ -152,6 +154,7 @@ class Worker:
     def __init__(self, thread: DeliveryThread, redis: Callable[[], Redis]) -> None:
         self.thread = thread
         self._redis = redis
+        self._silent_until = float("-inf")
         self._stopping = threading.Event()
         self._ended = threading.Event()
         self._end = threading.Thread(target=self._stop_thread, name="end", daemon=True)
@@ -208,6 +211,7 @@ class Worker:
             loop.work(logging_level="WARNING")
             redis.ping()
         except RedisError as error:
+            self._warn(error)
             if not self._stopping.is_set():
                 log.warning("Redis is down (%s): the mail worker finds due mail in the database", error)
         except Exception:
@@ -215,6 +219,11 @@ class Worker:
             log.exception("RQ's loop failed with an unexpected error, and is restarted")
         finally:
             redis.close()
+
+    def _warn(self, error: RedisError) -> None:
+        if not self._stopping.is_set() and time.monotonic() >= self._silent_until:
+            self._silent_until = time.monotonic() + REMIND_EVERY
+            log.warning("mail: Redis is away (%s); meanwhile the worker looks into the database every few seconds", error)
 
     def _install_handlers(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -24,7 +24,7 @@ def timeline(email: Email) -> list[tuple[datetime, str]]:
     events = [(email.created_at, "put into the outbox")]
     events += [(attempt.started_at, _describe(attempt)) for attempt in email.attempts]
     if status is Status.QUEUED:
-        events.append((email.send_at, "next try" if email.attempts else "first try"))
+        events.append((email.send_at, "next try" if email.attempts else "to be sent"))
         if email.expires_at:
             events.append((email.expires_at, "expires"))
     elif status is Status.SENDING:

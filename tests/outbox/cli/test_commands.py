@@ -172,6 +172,7 @@ def test_deliver_without_a_server_fails_and_says_why(make_app: Callable[..., Fla
 def test_show_tells_what_happened_and_what_comes_next(app: Flask, runner: Any, smtp: SmtpServer) -> None:
     smtp.on("RCPT", reply("451 4.7.1 greylisted"))
     queue(app)
+    assert runner.invoke(args=["mail", "show", "1"]).output.endswith("  to be sent\n")
     runner.invoke(args=["mail", "deliver"])
     output = runner.invoke(args=["mail", "show", "1"]).output
     assert "451 4.7.1 greylisted" in output

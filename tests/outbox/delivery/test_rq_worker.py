@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,13 @@ from rq.serializers import JSONSerializer
 
 from flask_outbox import Message, enqueue
 from flask_outbox.delivery import rq_worker as dispatch
-from flask_outbox.delivery.rq_worker import JOB, RqBell, connect, deliver_mail
+from flask_outbox.delivery.rq_worker import JOB, RqBell, Worker, connect, deliver_mail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flask import Flask
+    from redis import Redis
 
     from flask_outbox.testing import SmtpServer
     from tests.servers import RedisServer
@@ -61,6 +63,28 @@ def test_a_redis_that_is_away_costs_a_bounded_moment_and_a_warning(
         bell.ring()
     assert time.monotonic() - begun < 0.5
     assert caplog.text.count("Redis is down") == 1
+
+
+def test_a_worker_without_redis_does_not_fill_the_log(
+    rung: Flask, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(dispatch, "RECONNECT_EVERY", 0.01)
+    # The worker of this test shares the process with pytest, and leaves its signals alone.
+    monkeypatch.setattr(Worker, "_install_handlers", lambda _: None)
+    monkeypatch.setattr(dispatch, "SWITCH_INTERVAL", sys.getswitchinterval())
+    own_redis.stop()
+    attempts = []
+
+    def redis() -> Redis:
+        attempts.append(1)
+        if len(attempts) == 5:
+            worker.stop()
+        return connect(own_redis.url, timeout=0.05)
+
+    worker = Worker(rung.extensions["mail"].make_deliverer(), redis)
+    worker.run()
+    assert len(attempts) == 5
+    assert caplog.text.count("Redis is away") == 1
 
 
 def test_the_bell_rings_again_once_redis_is_back(own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
