@@ -49,7 +49,7 @@ LONGEST_JOB_WAIT = 60.0
 WORKER_TTL = 35
 # How often to reconnect to a Redis that is down, in seconds.
 RECONNECT_EVERY = 2.0
-# While Redis is away, the worker says so this often, in seconds: a long outage must not fill the log.
+# How often the worker logs that Redis is down, in seconds: a long outage must not fill the log.
 REMIND_EVERY = 60.0
 # How long one thread may keep the others waiting, in seconds; Python's default of 5 ms delayed the slowest emails.
 SWITCH_INTERVAL = 0.0005
@@ -223,7 +223,7 @@ class Worker:
     def _warn(self, error: RedisError) -> None:
         if not self._stopping.is_set() and time.monotonic() >= self._silent_until:
             self._silent_until = time.monotonic() + REMIND_EVERY
-            log.warning("mail: Redis is away (%s); meanwhile the worker looks into the database every few seconds", error)
+            log.warning("mail: Redis is down (%s); meanwhile the worker checks the database every few seconds", error)
 
     def _install_handlers(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -81,10 +81,10 @@ def test_a_worker_without_redis_does_not_fill_the_log(
             worker.stop()
         return connect(own_redis.url, timeout=0.05)
 
-    worker = Worker(rung.extensions["mail"].make_deliverer(), redis)
+    worker = Worker(rung.extensions["mail"].make_thread(), redis)
     worker.run()
     assert len(attempts) == 5
-    assert caplog.text.count("Redis is away") == 1
+    assert caplog.text.count("Redis is down") == 1
 
 
 def test_the_bell_rings_again_once_redis_is_back(own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
