@@ -212,8 +212,6 @@ class Worker:
             redis.ping()
         except RedisError as error:
             self._warn(error)
-            if not self._stopping.is_set():
-                log.warning("Redis is down (%s): the mail worker finds due mail in the database", error)
         except Exception:
             # RQ's loop is only the bell: after any error the worker starts another.
             log.exception("RQ's loop failed with an unexpected error, and is restarted")
@@ -223,7 +221,7 @@ class Worker:
     def _warn(self, error: RedisError) -> None:
         if not self._stopping.is_set() and time.monotonic() >= self._silent_until:
             self._silent_until = time.monotonic() + REMIND_EVERY
-            log.warning("mail: Redis is down (%s); meanwhile the worker checks the database every few seconds", error)
+            log.warning("Redis is down (%s): the mail worker finds due mail in the database", error)
 
     def _install_handlers(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
