@@ -20,7 +20,7 @@ from .api import compose, enqueue, send_email
 from .direct import Connection, Message
 from .errors import Deferred, Held, InvalidMessage, MailError, Refused, Unavailable
 from .extension import Mail
-from .settings import ConfigurationError
+from .settings import ConfigurationError, MailSettings
 from .signals import email_enqueued
 from .store.models import Attempt, Email, Priority, Status
 
@@ -41,6 +41,7 @@ __all__ = [
     "InvalidMessage",
     "Mail",
     "MailError",
+    "MailSettings",
     "Message",
     "Priority",
     "Refused",

@@ -224,6 +224,7 @@ def make_server(settings: MailSettings) -> Server:
             client_secret=settings.oauth_client_secret,
             refresh_token=settings.oauth_refresh_token,
             token_url=settings.oauth_token_url,
+            timeout=settings.timeout,
         )
     return Server(
         host=settings.server,

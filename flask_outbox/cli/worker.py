@@ -21,8 +21,8 @@ def worker_command(*, burst: bool, verbose: bool) -> None:
     fastest. On SIGTERM it finishes the email on the wire, releases the rest and exits within four seconds.
     """
     state = current_state()
-    if not state.settings.redis_url:
-        message = "MAIL_REDIS_URL is not set: a worker waits in Redis for its bell. Set it, with MAIL_DELIVERY=rq"
+    if state.settings.delivery != "rq":
+        message = f"MAIL_DELIVERY is {state.settings.delivery}: a worker needs MAIL_DELIVERY=rq and MAIL_REDIS_URL"
         raise click.ClickException(message)
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     state.make_worker().run(burst=burst)

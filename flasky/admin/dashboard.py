@@ -13,7 +13,6 @@ from rq.serializers import JSONSerializer
 from rq_dashboard import web
 from werkzeug.exceptions import MethodNotAllowed
 
-from flask_outbox.delivery.rq_worker import connect
 from flasky.errors import page
 
 BLUEPRINT = "rq_dashboard"
@@ -29,7 +28,7 @@ def init_app(app: Flask) -> None:
     web.Worker = _JsonWorker
     # The dashboard opens a client for each page, without a timeout and without REDIS_TLS_VERIFY. Ours has both, and with
     # Redis down the site's own 503 page answers.
-    app.redis_conn = connect(url, verify=app.config["REDIS_TLS_VERIFY"], timeout=1.0)  # type: ignore[attr-defined] # rq-dashboard's own attribute
+    app.redis_conn = app.extensions["mail"].connect_redis(timeout=1.0)  # type: ignore[attr-defined] # rq-dashboard's own attribute
     web.from_url = _our_client
     web.RedisConnectionError = ()
     app.before_request(_read_only)

@@ -16,7 +16,7 @@ from dotenv import load_dotenv
 from marshmallow import Schema, ValidationError
 
 import flask_outbox
-from flask_outbox.settings import MailSettings
+from flask_outbox import MailSettings
 from flasky.config import checks, flask_keys, kinds
 
 if TYPE_CHECKING:

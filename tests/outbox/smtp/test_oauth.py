@@ -12,11 +12,13 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from flask_outbox import MailSettings
 from flask_outbox.errors import Unavailable
 from flask_outbox.smtp.envelope import Envelope
 from flask_outbox.smtp.oauth import OAuth
 from flask_outbox.smtp.server import Server
 from flask_outbox.smtp.transport import Transport
+from flask_outbox.state import make_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,3 +177,19 @@ def test_an_endpoint_that_speaks_no_http_is_unavailable(smtp: SmtpServer) -> Non
 
 def test_no_secret_is_in_the_repr() -> None:
     assert "secret" not in repr(OAuth("me@example.com", "client", "secret", "secret"))
+
+
+def test_the_token_endpoint_gets_as_much_time_as_the_server() -> None:
+    settings = MailSettings.from_config(
+        {
+            "MAIL_USE_TLS": True,
+            "MAIL_AUTH": "xoauth2",
+            "MAIL_USERNAME": "box@example.com",
+            "MAIL_OAUTH_CLIENT_ID": "client",
+            "MAIL_OAUTH_REFRESH_TOKEN": "refresh",
+            "MAIL_TIMEOUT": 7,
+        }
+    )
+    oauth = make_server(settings).oauth
+    assert oauth is not None
+    assert oauth.timeout == 7
