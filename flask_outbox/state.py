@@ -17,6 +17,7 @@ from .delivery.bells import Bell, CallableBell, InlineBell, ThreadBell
 from .delivery.couriers import Couriers
 from .delivery.delivery import Delivery
 from .delivery.thread import DeliveryThread
+from .message.address import parse
 from .message.templates import mail_templates
 from .smtp.oauth import OAuth
 from .smtp.server import Server
@@ -216,6 +217,7 @@ def current_state() -> MailState:
 
 def make_server(settings: MailSettings) -> Server:
     """Return the SMTP server that *settings* describe."""
+    redirect_to = parse(settings.redirect_to, "MAIL_REDIRECT_TO").envelope if settings.redirect_to else ""
     oauth = None
     if settings.auth == "xoauth2":
         oauth = OAuth(
@@ -237,7 +239,7 @@ def make_server(settings: MailSettings) -> Server:
         max_emails=settings.max_emails,
         ca_file=settings.tls_ca or None,
         oauth=oauth,
-        staging=Staging(settings.allow_to, settings.redirect_to),
+        staging=Staging(settings.allow_to, redirect_to),
     )
 
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flask_outbox import Message, enqueue
+from flask_outbox import MailSettings, Message, enqueue
 from flask_outbox.errors import Held
 from flask_outbox.smtp.envelope import Envelope
 from flask_outbox.smtp.staging import Staging
+from flask_outbox.state import make_server
 from flask_outbox.store.operations import actions
 from flasky.extensions import db
 from flasky.mail import mail
@@ -76,3 +77,10 @@ def test_mail_send_obeys_the_list_too(make_app: Callable[..., Flask], smtp: Smtp
     with make_app(mail_allow_to=("example.com",)).app_context(), pytest.raises(Held, match="MAIL_ALLOW_TO"):
         mail.send(message("customer@elsewhere.example"))
     assert not smtp.accepted
+
+
+def test_a_redirect_address_with_a_name_is_used_without_it() -> None:
+    settings = MailSettings.from_config({"MAIL_REDIRECT_TO": "Team <team@example.com>"})
+    routed = make_server(settings).staging.route(Envelope("a@example.com", "b@example.org", b"text"))
+    assert routed is not None
+    assert routed.recipient == "team@example.com"
