@@ -1,0 +1,193 @@
+"""The table of what servers say: whose matter is a negative reply? No other module knows a server's wording.
+
+The first rule that fits decides, so what says most comes first: codes with one meaning, then words, then codes that say little.
+The table in ``docs/delivery.md`` has the same rows, and ``tests/outbox/smtp/replies.tsv`` the replies that the rules are made for.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import NamedTuple
+
+
+class Matter(Enum):
+    """Whose matter a negative reply is."""
+
+    RECIPIENT = "recipient"
+    """This recipient's: no such mailbox, mailbox full or disabled."""
+    SIZE = "size"
+    """The message's: it is larger than the server takes."""
+    CONTENT = "content"
+    """The message's: spam, a virus, an attachment, its structure."""
+    OURS = "ours"
+    """Ours: login, sender, relaying, our IP address, our EHLO name, our account and its limits."""
+    THROTTLED = "throttled"
+    """The server takes mail, but not this fast."""
+    CONNECTIONS = "connections"
+    """The server takes mail, but not over so many connections."""
+    SERVER = "server"
+    """The server's: it takes no mail at the moment."""
+    MOMENT = "moment"
+    """The moment's: the same email may be accepted later."""
+    UNCLEAR = "unclear"
+    """A refusal that leaves open whether it means the recipient, the message or us."""
+
+
+class Rule(NamedTuple):
+    """Whose *matter* a reply is that fits all the other fields; an empty field fits every reply.
+
+    *code*, *enhanced* and *stage* are regular expressions for the whole reply code, the whole enhanced status code (RFC 3463) and
+    the whole stage. *words* are regular expressions, one of which has to match a part of the text, whatever its case.
+    """
+
+    matter: Matter
+    code: str = "[45].."
+    enhanced: str = ""
+    stage: str = ""
+    words: tuple[str, ...] = ()
+
+    def fits(self, stage: str, code: int, enhanced: str, text: str) -> bool:
+        """Return whether the rule is about this reply."""
+        return bool(
+            re.fullmatch(self.code, str(code))
+            and (not self.enhanced or re.fullmatch(self.enhanced, enhanced))
+            and (not self.stage or re.fullmatch(self.stage, stage))
+            and (not self.words or any(re.search(words, text, re.IGNORECASE) for words in self.words))
+        )
+
+
+PERMANENT, TEMPORARY = "5..", "4.."
+
+RULES = (
+    # Codes with one meaning. The long ones are Exchange Online's and Gmail's.
+    # No such mailbox, mailbox disabled, too much mail for it, none from outside.
+    Rule(Matter.RECIPIENT, enhanced=r"5\.1\.([1-6]|10)|5\.2\.(1|12[12])|5\.7\.(12|124|13\d?|50[45])"),
+    Rule(Matter.SIZE, PERMANENT, enhanced=r"5\.2\.3|5\.3\.4"),
+    Rule(Matter.CONTENT, enhanced=r"5\.6\.\d+|5\.7\.512"),
+    # Our sender, our limit, SendAsDenied.
+    Rule(Matter.OURS, enhanced=r"[45]\.1\.[78]|5\.1\.90|5\.2\.25\d"),
+    # SPF, DKIM, DMARC, reverse DNS (RFC 7372, RFC 8616), TLS.
+    Rule(Matter.OURS, enhanced=r"[45]\.7\.(2[3-79]|3[0-2])"),
+    # Login, encryption (RFC 4954), our reputation, our tenant.
+    Rule(Matter.OURS, enhanced=r"5\.7\.(3|8|9|14|28|57|60|64|[5-7]\d\d)"),
+    Rule(Matter.THROTTLED, TEMPORARY, enhanced=r"4\.7\.(28|[56]\d\d)"),
+    #
+    # The recipient's troubles whose words look like ours.
+    Rule(
+        Matter.MOMENT,
+        TEMPORARY,
+        words=(r"gr[ae]y.?list", r"(recipient|user you are trying to contact|rcpt)\b.{0,60}(limit|too quickly|at a rate)"),
+    ),
+    Rule(
+        Matter.RECIPIENT,
+        PERMANENT,
+        words=(
+            r"(mailbox|inbox|user|recipient)\b.{0,40}\b(full|over.?quota|out of storage)",
+            r"(mailbox|inbox|user|recipient)\b.{0,40}\bexceeded (its|their|his) (quota|storage)",
+        ),
+    ),
+    #
+    # A limit of our account, over by tomorrow.
+    Rule(
+        Matter.OURS,
+        words=(
+            r"\b(daily|hourly|monthly|per (hour|day)|24.?h)\b.{0,60}\b(limit|quota|maximum|exceeded)",
+            r"(max|limit|quota|exceeded)\b.{0,60}\b(daily|hourly|per (hour|day))\b",
+            r"(submission|sending) ?(quota|limit)",
+            r"RefuseQuota",
+            r"policy.{0,20}quota",
+        ),
+    ),
+    # A limit of connections, or of the rate: over in a moment.
+    Rule(
+        Matter.CONNECTIONS,
+        TEMPORARY,
+        words=(r"too many\b.{0,30}\b(connections|sessions)", r"(concurrent|simultaneous) connections"),
+    ),
+    Rule(
+        Matter.THROTTLED,
+        TEMPORARY,
+        words=(
+            r"throttl",
+            r"rate.?limit|\brate\b.{0,20}exceeded|unusual rate|relay limit",
+            r"too (fast|quickly)|too (much|many) (mail|email|message)s?\b",
+        ),
+    ),
+    #
+    # Who we are: our EHLO name, our IP address, our domain, what we may relay.
+    Rule(
+        Matter.OURS,
+        words=(
+            r"\b(helo|ehlo)\b",
+            r"client host .{0,80}(reject|block|denied)",
+            r"your hostname|reverse dns|\bPTR\b",
+            r"\b(SPF|DKIM|DMARC)\b",
+            r"(your|sending) IP|IP you.re using|\breputation",
+            r"blocked using|(block|black|deny).?list",
+            r"\brelay",
+        ),
+    ),
+    # What we may send: our sender, our login, our account.
+    Rule(
+        Matter.OURS,
+        words=(
+            r"sender\b.{0,60}\b(reject|refus|denied|not |unknown|invalid|verif|block|disabled)",
+            r"SendAsDenied|OutboundSpam",
+        ),
+    ),
+    Rule(
+        Matter.OURS,
+        PERMANENT,
+        words=(
+            r"\b(reject|refus|denied|invalid|unknown|block)\w*\b.{0,20}\bsender\b",
+            r"not (allowed|permitted|authori[sz]ed) to (send|perform)",
+            r"authenticat|log ?in\b|credentials",
+            r"not verified|(suspended|paused|disabled) for this account|sending denied",
+        ),
+    ),
+    Rule(Matter.OURS, "530|534|535|538"),
+    #
+    # What the message says and how long it is; who gets it.
+    Rule(Matter.SIZE, PERMANENT, words=(r"\bsize\b|too (large|big)",)),
+    Rule(
+        Matter.CONTENT,
+        PERMANENT,
+        words=(r"\bspam|unsolicited", r"\bvirus|malware|attachment|content", r"malformed|header|RFC ?5?[28]22"),
+    ),
+    Rule(
+        Matter.RECIPIENT,
+        PERMANENT,
+        words=(
+            r"(unknown|no such|invalid) (user|recipient|mailbox|address)",
+            r"(user|recipient|mailbox|account)\b.{0,30}\b(unknown|not (found|exist)|unavailable|disabled|inactive)",
+            r"unrouteable",
+            r"recipient address rejected: need",
+        ),
+    ),
+    #
+    # Codes that say little, and the stage.
+    Rule(Matter.RECIPIENT, enhanced=r"5\.[12]\.\d+|5\.4\.1"),
+    Rule(Matter.OURS, PERMANENT, stage="MAIL|AUTH"),
+    Rule(Matter.SERVER, stage="CONNECT|EHLO|STARTTLS|AUTH"),
+    Rule(Matter.SERVER, "421"),
+    Rule(Matter.MOMENT, TEMPORARY),
+)
+
+# What a reply repeats of the email or of itself: anybody may have an address at relay.example, and every line of a long reply
+# repeats its enhanced status code.
+ADDRESS = re.compile(r"<[^>]*>|\S+@\S+")
+ENHANCED = re.compile(r"(?:^|#)([245]\.\d{1,3}\.\d{1,3})\b")
+REPEATED = re.compile(r"\s+#?[245]\.\d{1,3}\.\d{1,3}\s+")
+
+
+def matter_of(stage: str, code: int, reply: str) -> Matter:
+    """Return whose matter a negative *reply* with this *code* is.
+
+    *stage* is CONNECT, DOT, the verb of the command that the server answers, or "" if nobody knows it any more.
+    """
+    found = ENHANCED.search(reply)
+    enhanced = found.group(1) if found else ""
+    text = REPEATED.sub(" ", ADDRESS.sub("", reply))
+    fitting = (rule.matter for rule in RULES if rule.fits(stage, code, enhanced, text))
+    return next(fitting, Matter.UNCLEAR)
