@@ -60,71 +60,78 @@ class Rule(NamedTuple):
 PERMANENT, TEMPORARY = "5..", "4.."
 
 RULES = (
-    # Codes with one meaning. The long ones are Exchange Online's and Gmail's.
+    # Codes with one meaning; the long ones are Exchange Online's and Gmail's.
+    Rule(Matter.SIZE, PERMANENT, enhanced=r"5\.2\.3|5\.3\.4"),
+    Rule(Matter.SIZE, "552", stage="MAIL"),
+    Rule(Matter.CONTENT, enhanced=r"5\.6\.\d+|5\.7\.512"),
+    # Before a recipient is named, a refusal can only mean us.
+    Rule(Matter.OURS, PERMANENT, stage="EHLO|AUTH|MAIL"),
     # No such mailbox, mailbox disabled, too much mail for it, none from outside.
     Rule(Matter.RECIPIENT, enhanced=r"5\.1\.([1-6]|10)|5\.2\.(1|12[12])|5\.7\.(12|124|13\d?|50[45])"),
-    Rule(Matter.SIZE, PERMANENT, enhanced=r"5\.2\.3|5\.3\.4"),
-    Rule(Matter.CONTENT, enhanced=r"5\.6\.\d+|5\.7\.512"),
     # Our sender, our limit, SendAsDenied.
     Rule(Matter.OURS, enhanced=r"[45]\.1\.[78]|5\.1\.90|5\.2\.25\d"),
     # SPF, DKIM, DMARC, reverse DNS (RFC 7372, RFC 8616), TLS.
     Rule(Matter.OURS, enhanced=r"[45]\.7\.(2[3-79]|3[0-2])"),
     # Login, encryption (RFC 4954), our reputation, our tenant.
-    Rule(Matter.OURS, enhanced=r"5\.7\.(3|8|9|14|28|57|60|64|[5-7]\d\d)"),
+    Rule(Matter.OURS, enhanced=r"5\.7\.(3|8|14|28|57|60|64|[5-7]\d\d)"),
     Rule(Matter.THROTTLED, TEMPORARY, enhanced=r"4\.7\.(28|[56]\d\d)"),
     #
     # The recipient's troubles whose words look like ours.
     Rule(
         Matter.MOMENT,
         TEMPORARY,
-        words=(r"gr[ae]y.?list", r"(recipient|user you are trying to contact|rcpt)\b.{0,60}(limit|too quickly|at a rate)"),
-    ),
-    Rule(
-        Matter.RECIPIENT,
-        PERMANENT,
-        words=(
-            r"(mailbox|inbox|user|recipient)\b.{0,40}\b(full|over.?quota|out of storage)",
-            r"(mailbox|inbox|user|recipient)\b.{0,40}\bexceeded (its|their|his) (quota|storage)",
-        ),
+        words=(r"gr[ae]y.?list", r"\b(recipient (?!limit)|user (is|you)\b).{0,60}(limit|too quickly|at a rate)"),
     ),
     #
     # A limit of our account, over by tomorrow.
     Rule(
         Matter.OURS,
         words=(
-            r"\b(daily|hourly|monthly|per (hour|day)|24.?h)\b.{0,60}\b(limit|quota|maximum|exceeded)",
-            r"(max|limit|quota|exceeded)\b.{0,60}\b(daily|hourly|per (hour|day))\b",
-            r"(submission|sending) ?(quota|limit)",
-            r"RefuseQuota",
-            r"policy.{0,20}quota",
+            r"\b(daily|hourly|monthly|per (hour|day)|24.?h)\b.{0,60}\b(limit|quota|maximum|exceeded|reached)",
+            r"(max|limit|quota|exceeded|only \d+)\b.{0,60}\b(daily|hourly|per (hour|day))\b",
+            r"(submission|sending) ?(quota|limit)|RefuseQuota|policy.{0,20}quota|credits? (exceeded|exhausted)",
         ),
     ),
-    # A limit of connections, or of the rate: over in a moment.
+    # The mailbox is full.
+    Rule(
+        Matter.RECIPIENT,
+        PERMANENT,
+        words=(
+            r"\b(mailbox|inbox|user|recipient)\b.{0,40}\b(full|over.?quota|exceeded (its|their|his) (quota|storage))",
+            r"\bstorage\b",
+        ),
+    ),
+    Rule(Matter.RECIPIENT, enhanced=r"5\.2\.2"),
+    # A limit of connections, or of the rate: over in a moment. 4.5.3 limits one connection, and a new one helps.
+    Rule(Matter.MOMENT, TEMPORARY, enhanced=r"4\.5\.3"),
     Rule(
         Matter.CONNECTIONS,
         TEMPORARY,
-        words=(r"too many\b.{0,30}\b(connections|sessions)", r"(concurrent|simultaneous) connections"),
+        words=(
+            r"too (many|frequent)\b.{0,30}\b(connections|connects|sessions)",
+            r"(concurrent|simultaneous) connections|connection rate",
+        ),
     ),
     Rule(
         Matter.THROTTLED,
         TEMPORARY,
         words=(
-            r"throttl",
-            r"rate.?limit|\brate\b.{0,20}exceeded|unusual rate|relay limit",
+            r"throttl|rate.?limit|\brate\b.{0,20}exceeded|unusual rate|relay limit|per (second|minute)",
             r"too (fast|quickly)|too (much|many) (mail|email|message)s?\b",
+            r"\b(mail|message)s? (from|to)\b.{0,60}\bdeferred",
         ),
     ),
     #
     # Who we are: our EHLO name, our IP address, our domain, what we may relay.
+    Rule(Matter.CONTENT, PERMANENT, words=(r"\b(URL|URI|link)s?\b.{0,60}\b(spam|list|block|black)",)),
     Rule(
         Matter.OURS,
         words=(
-            r"\b(helo|ehlo)\b",
+            r"\b(helo|ehlo)\b|your hostname|reverse dns|\bPTR\b",
             r"client host .{0,80}(reject|block|denied)",
-            r"your hostname|reverse dns|\bPTR\b",
-            r"\b(SPF|DKIM|DMARC)\b",
-            r"(your|sending) IP|IP you.re using|\breputation",
-            r"blocked using|(block|black|deny).?list",
+            r"\b(your|sending|source|spam) IP\b|IP you.re using|\bIP\b.{0,40}\b(reject|block|bann|list|denied|not allowed)",
+            r"blocked using|(block|black|deny).?list|(?<!not )\blist(ed|ing) (in|on|by)\b|spamhaus|dnsbl",
+            r"\b(from|sender|sending) domain\b|mailfrom domain|\breputation|\b(SPF|DKIM|DMARC)\b",
             r"\brelay",
         ),
     ),
@@ -132,43 +139,53 @@ RULES = (
     Rule(
         Matter.OURS,
         words=(
-            r"sender\b.{0,60}\b(reject|refus|denied|not |unknown|invalid|verif|block|disabled)",
-            r"SendAsDenied|OutboundSpam",
+            r"sender\b.{0,60}\b(reject|refus|denied|not |unknown|invalid|verif|block|disabled)|SendAsDenied|OutboundSpam",
+            r"not (allowed|permitted|authori[sz]ed) to (send|perform)",
+            r"\b(activate|verify) your\b|\byour account\b|sandbox",
         ),
     ),
     Rule(
         Matter.OURS,
         PERMANENT,
         words=(
-            r"\b(reject|refus|denied|invalid|unknown|block)\w*\b.{0,20}\bsender\b",
-            r"not (allowed|permitted|authori[sz]ed) to (send|perform)",
-            r"authenticat|log ?in\b|credentials",
+            r"\b(reject|refus|denied|invalid|unknown|block|verified)\w*\b.{0,20}\bsender\b",
+            r"authenticat|log ?in\b|credentials|\brequires? (TLS|encryption)",
             r"not verified|(suspended|paused|disabled) for this account|sending denied",
+            r"unusual\b.{0,20}\b(sending|amount|rate)",
         ),
     ),
     Rule(Matter.OURS, "530|534|535|538"),
     #
-    # What the message says and how long it is; who gets it.
+    # How long the message is, what it says, who gets it; a limit that is none of these is ours.
     Rule(Matter.SIZE, PERMANENT, words=(r"\bsize\b|too (large|big)",)),
     Rule(
         Matter.CONTENT,
         PERMANENT,
-        words=(r"\bspam|unsolicited", r"\bvirus|malware|attachment|content", r"malformed|header|RFC ?5?[28]22"),
+        words=(
+            r"\bspam|unsolicited|\bcontent|security (polic|issue|risk)",
+            r"\bvirus|malware|phishing|attachment",
+            r"malformed|\bRFC\b.{0,15}complian",
+        ),
     ),
     Rule(
         Matter.RECIPIENT,
         PERMANENT,
         words=(
-            r"(unknown|no such|invalid) (user|recipient|mailbox|address)",
-            r"(user|recipient|mailbox|account)\b.{0,30}\b(unknown|not (found|exist)|unavailable|disabled|inactive)",
-            r"unrouteable",
-            r"recipient address rejected: need",
+            r"(unknown|no such|invalid).(user|recipient|mailbox|address)",
+            r"\b(user|recipient|mailbox|account|address)\b.{0,40}\b(unknown|invalid|not found|unavailable|disabled|inactive)",
+            r"\b(user|recipient|mailbox|account|address)\b.{0,40}\b(does not|doesn.t) (have|exist)",
+            r"no longer (valid|available)|not in\b.{0,20}\b(list|table)|unrouteable|recipient address rejected: need",
         ),
+    ),
+    Rule(
+        Matter.OURS,
+        PERMANENT,
+        words=(r"\b(exceed|reach)(ed|ing)\b.{0,60}\b(limit|quota)", r"\b(limit|quota)\b.{0,20}\b(exceed|reach)", r"\blimited\b"),
     ),
     #
     # Codes that say little, and the stage.
-    Rule(Matter.RECIPIENT, enhanced=r"5\.[12]\.\d+|5\.4\.1"),
-    Rule(Matter.OURS, PERMANENT, stage="MAIL|AUTH"),
+    Rule(Matter.RECIPIENT, enhanced=r"5\.[12]\.\d+"),
+    Rule(Matter.RECIPIENT, enhanced=r"5\.4\.1", words=("recipient",)),
     Rule(Matter.SERVER, stage="CONNECT|EHLO|STARTTLS|AUTH"),
     Rule(Matter.SERVER, "421"),
     Rule(Matter.MOMENT, TEMPORARY),

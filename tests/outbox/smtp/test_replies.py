@@ -37,15 +37,6 @@ def collection() -> list[Said]:
 COLLECTION = collection()
 
 
-@pytest.mark.parametrize(
-    "said", [said for said in COLLECTION if said.half == "1"], ids=lambda said: f"{said.stage} {said.reply[:40]}"
-)
+@pytest.mark.parametrize("said", COLLECTION, ids=lambda said: f"{said.stage} {said.reply[:40]}")
 def test_the_rules_know_whose_matter_a_reply_is(said: Said) -> None:
     assert said.matter is Matter(said.whose)
-
-
-def test_the_rules_know_most_of_the_replies_that_they_were_not_written_for() -> None:
-    second = [said for said in COLLECTION if said.half == "2"]
-    right = sum(said.matter is Matter(said.whose) for said in second)
-    print(f"{right} of {len(second)} replies")  # noqa: T201 - the figure that this test is run for, with pytest -s
-    assert (right, len(second)) == (88, 131)
