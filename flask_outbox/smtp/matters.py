@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -98,7 +99,7 @@ RULES = (
         PERMANENT,
         words=(
             r"\b(mailbox|inbox|user|recipient)\b.{0,40}\b(full|over.?quota|exceeded (its|their|his) (quota|storage))",
-            r"\bstorage\b",
+            r"\bstorage (limit|quota|space|allocation)|out of storage",
         ),
     ),
     Rule(Matter.RECIPIENT, enhanced=r"5\.2\.2"),
@@ -109,7 +110,7 @@ RULES = (
         TEMPORARY,
         words=(
             r"too (many|frequent)\b.{0,30}\b(connections|connects|sessions)",
-            r"(concurrent|simultaneous) connections|connection rate",
+            r"(concurrent|simultaneous) connections|connection rate|sender thread limit",
         ),
     ),
     Rule(
@@ -127,21 +128,25 @@ RULES = (
     Rule(
         Matter.OURS,
         words=(
-            r"\b(helo|ehlo)\b|your hostname|reverse dns|\bPTR\b",
+            r"\b(helo|ehlo)\b|your hostname|reverse dns|dns check|\brDNS\b|\bPTR\b",
             r"client host .{0,80}(reject|block|denied)",
             r"\b(your|sending|source|spam) IP\b|IP you.re using|\bIP\b.{0,40}\b(reject|block|bann|list|denied|not allowed)",
-            r"blocked using|(block|black|deny).?list|(?<!not )\blist(ed|ing) (in|on|by)\b|spamhaus|dnsbl",
+            r"blocked using|(block|black|deny).?list|(?<!not )\blist(ed|ing) (in|on|by)\b|spamhaus|dnsbl|\bRBL\b",
             r"\b(from|sender|sending) domain\b|mailfrom domain|\breputation|\b(SPF|DKIM|DMARC)\b",
-            r"\brelay",
+            r"\brelay(ing)?\b.{0,15}\b(denied|not|disallowed|prohibited)|(unable to|cannot|open) relay",
         ),
     ),
+    Rule(Matter.OURS, PERMANENT, stage="CONNECT", words=(r"\b(block|bann|denied)",)),
+    # What one recipient does not want from us.
+    Rule(Matter.RECIPIENT, PERMANENT, words=(r"\bto (this|the) (mailing |distribution )?(list|group|recipient|mailbox|user)\b",)),
     # What we may send: our sender, our login, our account.
     Rule(
         Matter.OURS,
         words=(
-            r"sender\b.{0,60}\b(reject|refus|denied|not |unknown|invalid|verif|block|disabled)|SendAsDenied|OutboundSpam",
+            r"sender\b.{0,60}\b(reject|refus|denied|not |unknown|invalid|verif|block|disabled)",
+            r"not owned by|SendAsDenied|OutboundSpam",
             r"not (allowed|permitted|authori[sz]ed) to (send|perform)",
-            r"\b(activate|verify) your\b|\byour account\b|sandbox",
+            r"\b(activate|verify) your\b|\byour account\b|sandbox (sub)?domain",
         ),
     ),
     Rule(
@@ -156,6 +161,8 @@ RULES = (
     ),
     Rule(Matter.OURS, "530|534|535|538"),
     #
+    # A permanent code that asks for another try contradicts itself: a limit that does not say so.
+    Rule(Matter.OURS, PERMANENT, stage="(?!CONNECT).*", words=(r"\btry (again )?later",)),
     # How long the message is, what it says, who gets it; a limit that is none of these is ours.
     Rule(Matter.SIZE, PERMANENT, words=(r"\bsize\b|too (large|big)",)),
     Rule(
@@ -164,14 +171,14 @@ RULES = (
         words=(
             r"\bspam|unsolicited|\bcontent|security (polic|issue|risk)",
             r"\bvirus|malware|phishing|attachment",
-            r"malformed|\bRFC\b.{0,15}complian",
+            r"malformed|\bRFC\b.{0,15}complian|\bfrom: (address|header)",
         ),
     ),
     Rule(
         Matter.RECIPIENT,
         PERMANENT,
         words=(
-            r"(unknown|no such|invalid).(user|recipient|mailbox|address)",
+            r"(unknown|no such|invalid|archived).(user|recipient|mailbox|address)|recipient account",
             r"\b(user|recipient|mailbox|account|address)\b.{0,40}\b(unknown|invalid|not found|unavailable|disabled|inactive)",
             r"\b(user|recipient|mailbox|account|address)\b.{0,40}\b(does not|doesn.t) (have|exist)",
             r"no longer (valid|available)|not in\b.{0,20}\b(list|table)|unrouteable|recipient address rejected: need",
@@ -180,7 +187,10 @@ RULES = (
     Rule(
         Matter.OURS,
         PERMANENT,
-        words=(r"\b(exceed|reach)(ed|ing)\b.{0,60}\b(limit|quota)", r"\b(limit|quota)\b.{0,20}\b(exceed|reach)", r"\blimited\b"),
+        words=(
+            r"\b(exceed|reach)(ed|ing)\b.{0,60}\b(limit|quota)|\b(limit|quota)\b.{0,20}\b(exceed|reach)",
+            r"\blimited\b|too many (mail|email|message)s?\b|sent too many",
+        ),
     ),
     #
     # Codes that say little, and the stage.
@@ -191,13 +201,15 @@ RULES = (
     Rule(Matter.MOMENT, TEMPORARY),
 )
 
-# What a reply repeats of the email or of itself: anybody may have an address at relay.example, and every line of a long reply
-# repeats its enhanced status code.
+# What a reply repeats of the email or of itself: anybody may have an address at relay.example, hosts have such names too, and
+# every line of a long reply repeats its enhanced status code.
 ADDRESS = re.compile(r"<[^>]*>|\S+@\S+")
+HOST = re.compile(r"\b[a-z0-9-]+(\.[a-z0-9-]+)+\b")
 ENHANCED = re.compile(r"(?:^|#)([245]\.\d{1,3}\.\d{1,3})\b")
 REPEATED = re.compile(r"\s+#?[245]\.\d{1,3}\.\d{1,3}\s+")
 
 
+@lru_cache(maxsize=64)  # one error is asked several questions
 def matter_of(stage: str, code: int, reply: str) -> Matter:
     """Return whose matter a negative *reply* with this *code* is.
 
@@ -205,6 +217,6 @@ def matter_of(stage: str, code: int, reply: str) -> Matter:
     """
     found = ENHANCED.search(reply)
     enhanced = found.group(1) if found else ""
-    text = REPEATED.sub(" ", ADDRESS.sub("", reply))
+    text = HOST.sub("", REPEATED.sub(" ", ADDRESS.sub("", reply)))
     fitting = (rule.matter for rule in RULES if rule.fits(stage, code, enhanced, text))
     return next(fitting, Matter.UNCLEAR)
