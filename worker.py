@@ -20,7 +20,7 @@ site's: see .env.example.
 def main() -> None:
     """Create the app and deliver its mail until told to stop."""
     parser = argparse.ArgumentParser(description="Deliver the mail in the outbox.", epilog=EPILOG)
-    parser.add_argument("--burst", action="store_true", help="deliver due mail, then exit")
+    parser.add_argument("--burst", action="store_true", help="deliver due mail, then exit; with code 1 if that is impossible")
     parser.add_argument("--verbose", action="store_true", help="log every email")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -29,7 +29,7 @@ def main() -> None:
         worker = app.extensions["mail"].make_worker()
     except ConfigurationError as error:
         sys.exit(str(error))
-    worker.run(burst=arguments.burst)
+    sys.exit(worker.run(burst=arguments.burst) or 0)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from .smtp.staging import Staging
 from .smtp.transport import Transport
 from .store.enqueue import Enqueuer
 from .store.outbox import Outbox
+from .store.recorder import Acceptances
 from .store.statements import InsertStatements
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
         self.rate = _make_rate(settings)
         if settings.debug:
             logging.getLogger(f"{__package__}.smtp").setLevel(logging.DEBUG)
+        self._acceptances = Acceptances()
         self._connect = connect
         self.bell: Bell = self._make_bell(app) if bell is None or settings.delivery == "manual" else CallableBell(bell)
 
@@ -105,7 +107,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
     @cached_property
     def enqueuer(self) -> Enqueuer:
         """Return the enqueuer, which stores messages in this app's database."""
-        return Enqueuer(InsertStatements(self.engine.dialect), self)
+        return Enqueuer(InsertStatements(self.engine), self)
 
     @cached_property
     def templates(self) -> Environment:
@@ -139,7 +141,9 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
     def _couriers_maker(self, ring: Callable[[], None]) -> Callable[[], Couriers]:
         """Return a function that makes couriers; it holds no reference to the app."""
         engine = self.database.engine_for(self.settings.connections)
-        return partial(make_couriers, self.settings, self.smtp, engine, self.rate, ring)
+        open_outbox = partial(make_outbox, self.settings, engine, self._acceptances)
+        make = partial(make_delivery, open_outbox, self.smtp, self.rate, suppress=self.settings.suppress_send)
+        return partial(Couriers, make, self.settings.connections, ring, is_alone=self.database.is_shared)
 
     def make_thread(self) -> DeliveryThread:
         """Return a background thread that delivers; it is not started yet."""
@@ -160,8 +164,11 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
             couriers.close()
 
     def ring(self) -> None:
-        """Ring the bell, so that due mail is delivered at once."""
-        self.bell.ring()
+        """Ring the bell, so that due mail is delivered at once. An error is logged: the next delivery sends the mail anyway."""
+        try:
+            self.bell.ring()
+        except Exception:
+            log.exception("the bell failed after a commit; the email is stored, and the next delivery sends it")
 
     def end_pause(self) -> None:
         """End the pause after an SMTP error, so that the server is tried again at once."""
@@ -173,11 +180,8 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
 
     def on_commit(self, joined: Joined) -> None:
         """Ring the bell. The commit has succeeded, so errors here are logged and not raised."""
-        try:
-            if joined.is_due:
-                self.bell.ring()
-        except Exception:
-            log.exception("the bell failed after a commit; the email is stored, and the next delivery sends it")
+        if joined.is_due:
+            self.ring()
         try:
             for message in joined.messages:
                 flask_mail.email_dispatched.send(self.app, message=message)
@@ -241,15 +245,22 @@ def make_server(settings: MailSettings) -> Server:
     )
 
 
-def make_couriers(settings: MailSettings, server: Server, engine: Engine, rate: Rate | None, ring: Callable[[], None]) -> Couriers:
-    """Return couriers that deliver from *engine*'s database to *server*; *ring* wakes other workers during a backlog."""
+def make_outbox(settings: MailSettings, engine: Engine, acceptances: Acceptances) -> Outbox:
+    """Return an outbox with a database connection of its own, under the name of this process."""
+    return Outbox(engine, worker_name(), settings.retry_for, acceptances)
 
-    def make(on_backlog: Callable[[], None], *, is_extra: bool) -> Delivery:
-        outbox = Outbox(engine, worker_name(), settings.retry_for)
-        transport = None if settings.suppress_send else Transport(server)
-        return Delivery(outbox, transport, rate, on_backlog, is_extra=is_extra)
 
-    return Couriers(make, settings.connections, ring)
+def make_delivery(
+    open_outbox: Callable[[], Outbox],
+    server: Server,
+    rate: Rate | None,
+    on_backlog: Callable[[], None],
+    *,
+    is_extra: bool,
+    suppress: bool,
+) -> Delivery:
+    """Return a delivery to *server*, with connections of its own; with *suppress* it transmits nothing."""
+    return Delivery(open_outbox(), None if suppress else Transport(server), rate, on_backlog, is_extra=is_extra)
 
 
 def _make_rate(settings: MailSettings) -> Rate | None:

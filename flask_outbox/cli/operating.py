@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
@@ -22,15 +23,18 @@ if TYPE_CHECKING:
 def deliver_command() -> None:
     """Send due email now, in the foreground.
 
-    Exits with code 1 if the server cannot be used. Run it from cron if no worker and no background thread delivers.
+    Exits with code 1 if due email cannot be sent. Run it from cron if no worker and no background thread delivers.
     """
     state = current_state()
     # An operator who runs this wants a try now, even during a pause.
     state.end_pause()
-    settled = state.deliver()
+    with closing(state.make_couriers()) as couriers:
+        settled = couriers.run()
     found = overview(state.engine)
     click.echo(f"{count(settled, 'email')} settled, {found.waiting} waiting")
     exit_if_unhealthy(found.health)
+    if couriers.obstacle:
+        raise click.ClickException(couriers.obstacle)
 
 
 @mail_cli.command("cancel")

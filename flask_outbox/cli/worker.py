@@ -11,7 +11,7 @@ from .group import mail_cli
 
 
 @mail_cli.command("worker")
-@click.option("--burst", is_flag=True, help="Deliver all due email, then exit.")
+@click.option("--burst", is_flag=True, help="Deliver all due email, then exit; with code 1 if that is impossible.")
 @click.option("--verbose", is_flag=True, help="Log every email.")
 def worker_command(*, burst: bool, verbose: bool) -> None:
     """Deliver until stopped (MAIL_DELIVERY=rq).
@@ -25,4 +25,6 @@ def worker_command(*, burst: bool, verbose: bool) -> None:
         message = f"MAIL_DELIVERY is {state.settings.delivery}: a worker needs MAIL_DELIVERY=rq and MAIL_REDIS_URL"
         raise click.ClickException(message)
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    state.make_worker().run(burst=burst)
+    obstacle = state.make_worker().run(burst=burst)
+    if obstacle:
+        raise click.ClickException(obstacle)

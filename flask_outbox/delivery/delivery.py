@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from ..errors import Refused, TransmissionError, Unavailable
-from ..smtp.envelope import Envelope, Reply
+from ..errors import TransmissionError, Unavailable
+from ..smtp.envelope import Reply
 from ..store.lease import LeaseLost
 from ..store.outbox import BATCH
-from .settler import Settler, attempt_of
+from ..store.recorder import reason
+from .envelopes import envelope_of, following_envelope
+from .progress import Progress
+from .settler import Settler, attempt_of, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,9 +45,10 @@ class Delivery:
     """Delivers from *outbox* through *transport*; with MAIL_SUPPRESS_SEND *transport* is None, and nothing is transmitted.
 
     *rate* limits the speed. *on_backlog* is called after each full claim. *is_extra* marks an extra connection of the worker: a
-    server that refuses it is not unavailable. ``size`` is how many emails it claims at a time.
+    server that refuses it is not unavailable. ``size`` is how many emails it claims at a time. ``obstacle`` says why the last run
+    could not deliver what is due, in one sentence, or is empty; ``has_left_due`` is whether it has left anything due.
 
-    It belongs to one thread; ``stop``, ``cut`` and ``abandon`` may be called from another.
+    It belongs to one thread; ``stop``, ``cut``, ``abandon`` and ``write_off`` may be called from another.
     """
 
     def __init__(
@@ -67,6 +71,19 @@ class Delivery:
         self.size = BATCH
         self._seconds: deque[float] = deque(maxlen=SLOW_IN_A_ROW)
         self._recovered_at = float("-inf")
+        self.obstacle = ""
+        self.has_left_due = False
+        self.progress = Progress()
+        self.is_connecting = False
+
+    def write_off(self) -> None:
+        """Release what a delivery that hangs has not begun; the email on the wire stays its own, under its lease."""
+        step, batch = self.progress.step, self._batch
+        if batch is not None:
+            # If that fails, the lease expires by itself, or the delivery releases them when it hangs no more.
+            with suppress(sa.exc.SQLAlchemyError):
+                self._outbox.release_unbegun(batch)
+        self.progress.write_off(step)
 
     @property
     def is_slow(self) -> bool:
@@ -80,7 +97,8 @@ class Delivery:
 
     def has_due(self) -> bool:
         """Return whether anything is due."""
-        return self._outbox.has_due()
+        with self.progress.working():
+            return self._outbox.has_due()
 
     def stop(self) -> None:
         """Ask the delivery to stop: it finishes the email on the wire and releases the rest of the batch."""
@@ -89,16 +107,17 @@ class Delivery:
     def cut(self) -> None:
         """Cut the SMTP connection; an email on the wire is queued again, unless the server may have accepted it."""
         self._settler.is_cut = True
+        self._outbox.give_up()
         if self._transport is not None:
             self._transport.cut()
 
     def abandon(self) -> None:
         """Release all claimed emails; called when the thread hangs and the process must exit.
 
-        Do nothing while an acceptance is being written: the server has that email, and its lease expires by itself.
+        An email that the server has accepted is not released: its lease expires by itself.
         """
         batch = self._batch
-        if batch is not None and not self._settler.is_accepted:
+        if batch is not None:
             with suppress(sa.exc.SQLAlchemyError):
                 self._outbox.release_lease(batch.token)
 
@@ -123,19 +142,29 @@ class Delivery:
     def run(self, seconds: float = float("inf")) -> int:
         """Recover expired leases, then deliver until nothing is due or *seconds* have passed; return how many were settled."""
         end, before, goes_on = time.monotonic() + seconds, self._settler.count, True
-        self._recover()
-        while goes_on and not self._is_over(end) and self._outbox.has_due() and self._may_claim(end):
-            limit = 1 if self._rate else self.size
-            batch = self._outbox.claim(limit)
-            if batch is None:
-                break
-            claimed, settled = len(batch.open), self._settler.count
-            if claimed == limit:
-                self._on_backlog()
-            goes_on = self._deliver(batch, end)
-            # A batch that was not full, and is settled, was everything. The next pass claims what has arrived since.
-            goes_on = goes_on and (claimed == limit or self._settler.count - settled < claimed)
+        self.obstacle, self.has_left_due = "", True
+        with self.progress.working():
+            self._recover()
+            while goes_on and not self._is_over(end) and self._is_due() and self._may_claim(end):
+                goes_on = self._deliver_batch(end)
+                self.progress.begin_step()
         return self._settler.count - before
+
+    def _deliver_batch(self, end: float) -> bool:
+        """Claim and deliver one batch; return whether more may be due."""
+        limit = 1 if self._rate else self.size
+        batch = self._outbox.claim(limit)
+        if batch is None:
+            return False
+        claimed, settled = len(batch.open), self._settler.count
+        if claimed == limit:
+            self._on_backlog()
+        # A batch that was not full, and is settled, was everything. The next pass claims what has arrived since.
+        return self._deliver(batch, end) and (claimed == limit or self._settler.count - settled < claimed)
+
+    def _is_due(self) -> bool:
+        self.has_left_due = self._outbox.has_due()
+        return self.has_left_due
 
     def _recover(self) -> None:
         if time.monotonic() - self._recovered_at < RECOVER_EVERY:
@@ -146,7 +175,29 @@ class Delivery:
             log.warning("%d emails of a worker that died are queued again", recovered)
 
     def _may_claim(self, end: float) -> bool:
-        return not self._outbox.health.is_paused() and self._is_connected() and self._is_allowed(end)
+        if self._outbox.health.is_paused():
+            self.obstacle = "no email can be sent at the moment: flask mail health says why"
+            return False
+        return self._can_record() and self._is_connected() and self._is_allowed(end)
+
+    def _can_record(self) -> bool:
+        """Rehearse a settle before the first claim, and after each settle that failed.
+
+        What cannot be recorded must not be sent: it would go out again and again.
+        """
+        try:
+            return self._outbox.acceptances.can_record or self._outbox.rehearse()
+        except sa.exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            self.obstacle = f"the database cannot record what is sent, so nothing is sent: {reason(error)}"
+        self._outbox.health.note_unavailable(Unavailable(self.obstacle, ours=True))
+        log.error("no email can be sent: %s", self.obstacle)
+        return False
+
+    def _note_unavailable(self, error: Unavailable) -> None:
+        self.obstacle = f"no email can be sent: {redact(error)}"
+        self._settler.note_unavailable(error)
 
     def _is_over(self, end: float) -> bool:
         return self._stopping.is_set() or time.monotonic() >= end
@@ -156,10 +207,13 @@ class Delivery:
         if self._transport is None or self._transport.is_connected:
             return True
         try:
+            self.is_connecting = True
             self._transport.connect()
         except Unavailable as error:
-            self._settler.note_unavailable(error)
+            self._note_unavailable(error)
             return False
+        finally:
+            self.is_connecting = False
         return True
 
     def _is_allowed(self, end: float) -> bool:
@@ -170,7 +224,9 @@ class Delivery:
             seconds = self._rate.wait()
             if seconds <= 0:
                 return True
+            self.progress.rest()
             self._stopping.wait(min(seconds, LONGEST_SLEEP, max(end - time.monotonic(), 0)))
+            self.progress.begin_step()
         return False
 
     def _deliver(self, batch: Batch, end: float) -> bool:
@@ -189,7 +245,7 @@ class Delivery:
         except Unavailable as error:
             self._settler.drop_suspects()
             self._outbox.release(batch)
-            self._settler.note_unavailable(error)
+            self._note_unavailable(error)
             return False
         finally:
             self._outbox.release(batch)
@@ -199,15 +255,22 @@ class Delivery:
     def _deliver_each(self, batch: Batch, end: float) -> None:
         waiting = iter(list(batch.open.values()))
         email = next(waiting, None)
-        while email is not None and not self._stopping.is_set():
+        # After a settle that failed nothing more goes out before the next rehearsal.
+        while email is not None and not self._stopping.is_set() and self._outbox.acceptances.can_record:
             # Chosen now, because the envelope of the following email goes out with this message.
             following = None if self._is_over(end) else next(waiting, None)
+            self.progress.begin_step()
             self._outbox.guard(batch)
-            self._deliver_email(batch, email, following)
+            if batch.begin(email):
+                self._deliver_email(batch, email, following)
             email = following
 
     def _deliver_email(self, batch: Batch, email: Claimed, following: Claimed | None) -> None:
         started_at, begun = batch.now(), time.monotonic()
+        known = self._outbox.acceptances.attempt_of(email.id)
+        if known is not None:
+            self._settler.settle_known(batch, email, known)
+            return
         if email.expires_at is not None and email.expires_at <= started_at:
             self._settler.settle_expired(batch, email)
             return
@@ -221,17 +284,8 @@ class Delivery:
         self._settler.settle(batch, email, reply, attempt)
 
     def _transmit(self, batch: Batch, email: Claimed, following: Claimed | None) -> Reply:
-        stored = self._outbox.load_message(batch, email)
-        if stored.source is None:
-            raise Refused("the message has been erased, so it cannot be sent")
+        envelope = envelope_of(self._outbox, batch, email)
         if self._transport is None:
             return SUPPRESSED
-        envelope = Envelope(stored.sender, email.recipient, stored.source)
-        return self._transport.transmit(envelope, self._envelope(batch, following), guard=lambda: self._outbox.guard(batch))
-
-    def _envelope(self, batch: Batch, email: Claimed | None) -> Envelope | None:
-        """Return the envelope of the following *email*, or None if it has expired or its message is too large to be loaded yet."""
-        if email is None or (email.expires_at is not None and email.expires_at <= batch.now()):
-            return None
-        stored = batch.messages.get(email.content_id)
-        return Envelope(stored.sender, email.recipient, stored.source) if stored and stored.source is not None else None
+        next_one = following_envelope(batch, following)
+        return self._transport.transmit(envelope, next_one, guard=lambda: self._outbox.guard(batch))

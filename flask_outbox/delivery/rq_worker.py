@@ -167,16 +167,18 @@ class Worker:
         self._ended = threading.Event()
         self._end = threading.Thread(target=self._stop_thread, name="end", daemon=True)
 
-    def run(self, *, burst: bool = False) -> None:
-        """Deliver until SIGTERM or SIGINT; with *burst*, deliver the mail that is due now and return."""
+    def run(self, *, burst: bool = False) -> str:
+        """Deliver until SIGTERM or SIGINT; with *burst*, deliver the mail that is due now and return.
+
+        Return why due mail cannot be delivered, in one sentence; an empty string if nothing is in the way.
+        """
         Worker.current = self
         # RQ's bookkeeping for the job must not delay the email that it has rung for.
         sys.setswitchinterval(SWITCH_INTERVAL)
         self._install_handlers()
         self.thread.start()
         log.info("mail worker started")
-        if burst:
-            self.thread.wait_until_idle(self._stopping)
+        obstacle = self.thread.wait_until_idle(self._stopping) if burst else ""
         while not burst and not self._stopping.is_set():
             self._listen()
             self._install_handlers()
@@ -186,6 +188,7 @@ class Worker:
         self._end.join()
         Worker.current = None
         log.info("mail worker stopped")
+        return obstacle
 
     def stop(self) -> None:
         """Stop the worker within four seconds, whatever hangs; also called from the signal handler."""

@@ -37,8 +37,6 @@ class Settler:
         self._refusals = Refusals()
         self.count = 0
         self.is_cut = False
-        # True while an acceptance is being written to the database.
-        self.is_accepted = False
         # The server has refused this extra connection.
         self.is_refused = False
 
@@ -67,9 +65,7 @@ class Settler:
         return Situation(is_cut=self.is_cut, is_extra=self._is_extra, alike=alike)
 
     def _settle_sent(self, batch: Batch, email: Claimed, attempt: Try) -> None:
-        self.is_accepted = True
         self.count += self._outbox.settle_sent(batch, email, attempt)
-        self.is_accepted = False
         self._note_answered(attempt)
         # The server accepts mail from us, so its earlier refusals meant the recipients.
         suspects = self._refusals.end()
@@ -99,6 +95,10 @@ class Settler:
     def _fail(self, batch: Batch, refused: Suspect) -> None:
         log.warning("email %d was refused: %s", refused.email.id, redact(refused.attempt.reply))
         self.count += self._outbox.settle_refused(batch, refused.email, refused.attempt)
+
+    def settle_known(self, batch: Batch, email: Claimed, attempt: Try) -> None:
+        """Record that the server accepted *email* in an earlier *attempt*."""
+        self.count += self._outbox.settle_sent(batch, email, attempt)
 
     def settle_expired(self, batch: Batch, email: Claimed) -> None:
         """Record that *email* has expired."""

@@ -30,6 +30,8 @@ SWEEP_EVERY = 3.0
 POLL_FOR, POLL_EVERY = 0.1, 0.002
 # Longest time for one pass, in seconds; then the thread looks for expired leases again.
 LONGEST_PASS = 10.0
+# A worker that is to end when all mail is delivered gives up after so many passes in a row that the database has failed.
+MOST_FAILURES = 3
 # honcho kills a process five seconds after SIGTERM: time for the email on the wire, and time to release the rest, in seconds.
 FINISH_WITHIN = 3.0
 RELEASE_WITHIN = 0.3
@@ -65,9 +67,11 @@ class DeliveryThread:
         self._is_needed = is_needed
         self._couriers: Couriers | None = None
         self._rung = threading.Event()
+        # Rings are counted, so that a waiting job knows whether a pass has begun after its ring.
         self._pass_ended = threading.Condition()
-        self._passes = 0
-        self._found_nothing = threading.Event()
+        self._rings = self._heard = self._served = 0
+        self._is_idle = threading.Event()
+        self._obstacle = ""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mail-delivery", daemon=True)
 
@@ -88,16 +92,18 @@ class DeliveryThread:
         self._rung.set()
 
     def ring_and_wait(self, seconds: float) -> None:
-        """Wake the thread, and return once it has delivered all due mail, or after *seconds*."""
+        """Wake the thread, and return once it has delivered all mail that is due by now, or after *seconds*."""
         with self._pass_ended:
-            before = self._passes
+            self._rings += 1
+            mine = self._rings
             self._rung.set()
-            self._pass_ended.wait_for(lambda: self._stopping.is_set() or self._passes > before, timeout=seconds)
+            self._pass_ended.wait_for(lambda: self._stopping.is_set() or self._served >= mine, timeout=seconds)
 
-    def wait_until_idle(self, stopping: threading.Event) -> None:
-        """Return once a whole pass has found no due mail, or when *stopping* is set."""
-        while not stopping.is_set() and not self._found_nothing.wait(0.1):
+    def wait_until_idle(self, stopping: threading.Event) -> str:
+        """Return once no mail is due, or none can go out, or *stopping* is set; return why none can go out, or nothing."""
+        while not stopping.is_set() and not self._is_idle.wait(0.1):
             pass
+        return self._obstacle
 
     def stop(self) -> bool:
         """Stop the thread: finish the email on the wire within three seconds, and release the rest of the batch.
@@ -114,22 +120,27 @@ class DeliveryThread:
         self._rung.set()
         with self._pass_ended:
             self._pass_ended.notify_all()
-        self._thread.join(FINISH_WITHIN)
-        if self._thread.is_alive() and couriers is not None:
+        if not self._join(couriers, FINISH_WITHIN) and couriers is not None:
             couriers.cut()
-            self._thread.join(RELEASE_WITHIN)
-            if self._thread.is_alive():
+            if not self._join(couriers, RELEASE_WITHIN):
                 # In another thread, because the database may hang.
                 helper = threading.Thread(target=couriers.abandon, daemon=True)
                 helper.start()
                 helper.join(RELEASE_WITHIN)
-        return not self._thread.is_alive()
+        return self._join(couriers, 0)
+
+    def _join(self, couriers: Couriers | None, seconds: float) -> bool:
+        """Wait until the thread and its couriers have ended, for *seconds* at most, and return whether they have."""
+        end = time.monotonic() + seconds
+        self._thread.join(seconds)
+        has_ended = couriers is None or couriers.join(max(end - time.monotonic(), 0))
+        return has_ended and not self._thread.is_alive()
 
     def _run(self) -> None:
         failures = 0
         while not self._stopping.is_set():
             self._rung.wait(SWEEP_EVERY)
-            self._rung.clear()
+            self._hear()
             if self._stopping.is_set() or not self._is_needed():
                 break
             try:
@@ -137,37 +148,51 @@ class DeliveryThread:
                 failures = 0
             except sa.exc.SQLAlchemyError as error:
                 failures += 1
-                log.error("mail delivery waits: the database is down: %s", str(error.__cause__ or error).partition("\n")[0])
-                self._drop()
+                reason = str(error.__cause__ or error).partition("\n")[0]
+                log.error("mail delivery waits: the database is down: %s", reason)
+                self._fail(failures, f"the database is down: {reason}")
                 self._stopping.wait(min(0.2 * failures, SWEEP_EVERY))
-            except Exception:
+            except Exception as error:
                 # The thread must survive every error: mail that waits for ever is worse than an error in the log.
+                failures += 1
                 log.exception("mail delivery failed with an unexpected error, and continues")
-                self._drop()
+                self._fail(failures, f"an unexpected error, see the log: {error!r:.200}")
                 self._stopping.wait(1)
             with self._pass_ended:
-                self._passes += 1
+                self._served = self._heard
                 self._pass_ended.notify_all()
         self._drop()
+
+    def _hear(self) -> None:
+        """Take note of the bell: what was committed before this is delivered in the pass that follows."""
+        self._rung.clear()
+        self._heard = self._rings
+
+    def _fail(self, failures: int, reason: str) -> None:
+        self._drop()
+        if failures >= MOST_FAILURES:
+            self._obstacle = reason
+            self._is_idle.set()
 
     def _pass(self) -> None:
         if self._couriers is None:
             self._couriers = self._make_couriers()
-        until = 0.0
+        couriers, until = self._couriers, 0.0
         while not self._stopping.is_set():
-            if self._couriers.run(LONGEST_PASS):
+            if couriers.run(LONGEST_PASS, waits_for_hung=False):
                 until = time.monotonic() + POLL_FOR
-            else:
-                self._found_nothing.set()
-            if not self._has_more_before(until, self._couriers):
+            elif couriers.obstacle or not couriers.has_left_due:
+                self._obstacle = couriers.obstacle
+                self._is_idle.set()
+            if not self._has_more_before(until, couriers):
                 break
-        self._couriers.on_idle(disconnect=self._shares_pool)
+        couriers.on_idle(disconnect=self._shares_pool)
 
     def _has_more_before(self, end: float, couriers: Couriers) -> bool:
         """Poll the outbox until *end*, and return whether more mail is due."""
         while time.monotonic() < end and not self._stopping.is_set():
             if self._rung.wait(POLL_EVERY) or couriers.has_due():
-                self._rung.clear()
+                self._hear()
                 return True
         return False
 

@@ -52,7 +52,7 @@ class WorkerConnection:
             self._connection = self._engine.connect()
         try:
             yield self._connection
-        except sa.exc.DBAPIError:
+        except sa.exc.SQLAlchemyError:
             self._drop()
             raise
         except self._driver_error as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,6 +13,8 @@ import sqlalchemy as sa
 from .models import Status, emails
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy.engine import Connection
 
 # After this time a killed worker's emails may be claimed again; with the next sweep they go out well within 90 s.
@@ -60,6 +63,9 @@ class StoredMessage:
 class Batch:
     """The emails of one claim, under one lease: ``open`` are those not yet settled, ``messages`` what to send, by content id.
 
+    It belongs to one thread. If that thread hangs, another one may withdraw the emails that it has not begun: they leave
+    ``open`` for ``withdrawn``, until they are released.
+
     *begun* is the uptime before the claim was sent to the database. *clock* is the database's time, and the uptime at which it
     was read.
     """
@@ -70,8 +76,25 @@ class Batch:
         self.token = token
         self.open = {email.id: email for email in sorted(claimed, key=lambda email: (email.priority, email.send_at, email.id))}
         self.messages = messages
+        self.withdrawn: list[int] = []
+        self._begun: set[int] = set()
+        self._lock = threading.Lock()
         self._renewed_at = begun
         self._clock = clock
+
+    def begin(self, email: Claimed) -> bool:
+        """Begin to deliver *email*; return False if it was withdrawn."""
+        with self._lock:
+            self._begun.add(email.id)
+            return email.id in self.open
+
+    def withdraw(self) -> list[int]:
+        """Withdraw the emails that are not begun, and return the ids of all withdrawn ones; called from another thread."""
+        with self._lock:
+            self.withdrawn += [email_id for email_id in list(self.open) if email_id not in self._begun]
+            for email_id in self.withdrawn:
+                self.open.pop(email_id, None)
+            return list(self.withdrawn)
 
     def now(self) -> datetime:
         """Return the database's time without another query."""
@@ -99,21 +122,35 @@ class Batch:
 
 
 def renew(connection: Connection, batch: Batch, now: datetime) -> bool:
-    """Renew the lease of *batch* from *now* on, and return whether it still covers all open emails."""
+    """Renew the lease of *batch* from *now* on, and return whether it still covers all open emails.
+
+    It may have expired already: as long as the token is in the rows, no other worker has claimed them.
+    """
     mine = emails.c.lease == batch.token, emails.c.id.in_(list(batch.open))
-    renewed = connection.execute(sa.update(emails).where(*mine).values(lease_until=lease_until(now))).rowcount
-    return renewed == len(batch.open)
+    renew = sa.update(emails).where(*mine).values(lease_until=lease_until(now)).returning(emails.c.id)
+    renewed = set(connection.scalars(renew))
+    # Read after the UPDATE: another thread may have withdrawn and released some meanwhile.
+    return renewed.issuperset(list(batch.open))
 
 
-def release(connection: Connection, token: str) -> None:
-    """Release the emails under the lease *token*, unchanged."""
-    mine = emails.c.lease == token, emails.c.status == Status.SENDING.value
+def release(connection: Connection, token: str, *, only: Collection[int] | None = None, keep: Collection[int] = ()) -> None:
+    """Release the emails under the lease *token*, unchanged: all, or *only* these ids, and never those to *keep*."""
+    mine = [emails.c.lease == token, emails.c.status == Status.SENDING.value]
+    if only is not None:
+        mine.append(emails.c.id.in_(only))
+    if keep:
+        mine.append(emails.c.id.not_in(keep))
     connection.execute(sa.update(emails).where(*mine).values(UNCLAIMED))
 
 
-def recover(connection: Connection, now: datetime) -> int:
-    """Release the emails whose lease expired before *now*, and return how many: their worker died or was frozen."""
-    lost = emails.c.status == sa.literal(Status.SENDING.value, literal_execute=True), emails.c.lease_until < now
+def recover(connection: Connection, now: datetime, *, keep: Collection[int] = ()) -> int:
+    """Release the emails whose lease expired before *now*, and return how many: their worker died or was frozen.
+
+    Those to *keep*, by id, are left alone.
+    """
+    lost = [emails.c.status == sa.literal(Status.SENDING.value, literal_execute=True), emails.c.lease_until < now]
+    if keep:
+        lost.append(emails.c.id.not_in(keep))
     if connection.scalar(sa.select(emails.c.id).where(*lost).limit(1)) is None:
         return 0
     return connection.execute(sa.update(emails).where(*lost).values(UNCLAIMED)).rowcount

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import random
 import secrets
-import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
 
 from . import lease
-from .connection import DATABASE_AWAY, WorkerConnection, database_now
+from .connection import WorkerConnection, database_now
 from .health import ServerHealth
 from .lease import Batch, Claimed, LeaseLost, StoredMessage, uptime
 from .models import Status
+from .recorder import Acceptances, Recorder
 from .sqlite_lock import take_write_lock
-from .statements import LOAD_MESSAGES, SettleStatements, claim_statement, due_statement, erase_secret
+from .statements import LOAD_MESSAGES, claim_statement, due_statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,8 +45,6 @@ LONGEST_WAIT = timedelta(hours=4)
 # How long to postpone an email that may be the cause of an error, so that the others show whether the server accepts any. It must
 # be longer than the longest pause of an unavailable server.
 SUSPECT_WAIT = timedelta(minutes=2)
-# How often to retry a settle while the database is down, in seconds.
-SETTLE_RETRY_EVERY = 0.2
 
 
 def backoff(attempt: int) -> timedelta:
@@ -73,20 +73,22 @@ class Try:
 class Outbox:
     """The outbox as one worker sees it, over a database connection of its own that is kept until ``close``.
 
-    *worker* is the name under which its attempts are recorded. An email that is deferred fails after *retry_for*. ``health`` says
-    whether the SMTP server can be used.
+    *worker* is the name under which its attempts are recorded. An email that is deferred fails after *retry_for*. All outboxes of
+    one process share *acceptances*. ``health`` says whether the SMTP server can be used.
     """
 
-    def __init__(self, engine: Engine, worker: str, retry_for: timedelta = RETRY_FOR) -> None:
+    def __init__(
+        self, engine: Engine, worker: str, retry_for: timedelta = RETRY_FOR, acceptances: Acceptances | None = None
+    ) -> None:
         self._engine = engine
-        self._worker = worker[:100]
         self._retry_for = retry_for
+        self.acceptances = acceptances or Acceptances()
         self._database = WorkerConnection(engine)
         self.health = ServerHealth(self._database)
         # Built once: building a statement costs as much as executing it.
         self._due = due_statement(engine.dialect)
         self._claim = claim_statement(engine.dialect)
-        self._settle_statements = SettleStatements(engine.dialect)
+        self._recorder = Recorder(engine, self._database, worker, self.acceptances, self.guard)
 
     def flush(self) -> None:
         """Flush pending commits to disk; called when nothing is due."""
@@ -96,7 +98,29 @@ class Outbox:
         """Flush, and give the connection back to the pool."""
         self._database.close()
 
+    def give_up(self) -> None:
+        """Retry failing settles only once more, because the process must exit; may be called from any thread."""
+        self._recorder.give_up()
+
     # Claim
+
+    def rehearse(self) -> bool:
+        """Claim a due email and record it as accepted, in a transaction that is rolled back; return False if none is due.
+
+        Raises what would make the record of an acceptance fail: a missing table, a missing privilege.
+        """
+        with self._database.begin(fsync=False) as connection:
+            take_write_lock(connection)
+            now = database_now(connection)
+            values = {"now": now, "limit": 1, "token": "rehearsal", "until": lease.lease_until(now)}
+            claimed = [Claimed(*row) for row in connection.execute(self._claim, values)]
+            for email in claimed:
+                batch = Batch("rehearsal", claimed, {}, uptime(), (now, uptime()))
+                attempt = Try(now, 0.0, "sent", 250, "2.0.0", "a rehearsal")
+                self._recorder.rehearse(connection, batch, email, attempt)
+            connection.rollback()
+        self.acceptances.can_record = bool(claimed)
+        return self.acceptances.can_record
 
     def claim(self, limit: int = BATCH) -> Batch | None:
         """Lease up to *limit* due emails, urgent and old ones first; return None if nothing is due."""
@@ -127,21 +151,21 @@ class Outbox:
     # The lease
 
     def guard(self, batch: Batch) -> None:
-        """Renew the lease of *batch* once half of it is over; raise LeaseLost if it has expired.
+        """Renew the lease of *batch* once half of it is over; raise LeaseLost if another worker may have the emails.
 
         Called before each write to the server and while waiting for it: a worker that was frozen past its lease stops here, before
         it can transmit what another worker has claimed.
         """
         if not batch.is_half_over:
             return
-        if batch.is_over:
-            raise LeaseLost
         begun = uptime()
         try:
             with self._database.begin() as connection:
                 is_mine = lease.renew(connection, batch, database_now(connection))
-        except DATABASE_AWAY:
+        except sa.exc.SQLAlchemyError:
             # Keep the SMTP connection: the second half of the lease is a reserve for a database that is down for a moment.
+            if batch.is_over:
+                raise LeaseLost from None
             return
         if not is_mine:
             raise LeaseLost
@@ -149,29 +173,42 @@ class Outbox:
 
     def release(self, batch: Batch) -> None:
         """Release the open emails of *batch*, unchanged."""
-        if batch.open:
+        if batch.open or batch.withdrawn:
             self.release_lease(batch.token)
             batch.open.clear()
+            batch.withdrawn.clear()
+
+    def release_unbegun(self, batch: Batch) -> None:
+        """Release what the thread of *batch* has not begun; called from another thread, because that one hangs."""
+        ids = batch.withdraw()
+        if ids:
+            with self._engine.begin() as connection:
+                lease.release(connection, batch.token, only=ids)
+            batch.withdrawn.clear()
 
     def release_lease(self, token: str) -> None:
-        """Release all emails under one lease; may be called from any thread."""
+        """Release all emails under one lease, without those that are known to be accepted; may be called from any thread."""
         with self._engine.begin() as connection:
-            lease.release(connection, token)
+            lease.release(connection, token, keep=self.acceptances.known)
 
     def recover(self) -> int:
         """Release the emails whose lease has expired, and return how many: their worker died or was frozen."""
         with self._database.begin() as connection:
-            return lease.recover(connection, database_now(connection))
+            return lease.recover(connection, database_now(connection), keep=self.acceptances.under_way)
 
     # Settle: each returns False if the lease was lost, so that the email is not changed.
 
     def settle_sent(self, batch: Batch, email: Claimed, attempt: Try) -> bool:
-        """Record that the server has accepted *email*."""
-        return self._settle(batch, email, attempt, Status.SENT, tries=email.tries + 1)
+        """Record that the server has accepted *email*, even after the lease was lost, unless another worker has claimed it."""
+        with self.acceptances.recording(email.id, attempt):
+            is_recorded = self._recorder.record(batch, email, attempt, Status.SENT, tries=email.tries + 1)
+        if is_recorded:
+            self.acceptances.forget(email.id)
+        return is_recorded
 
     def settle_refused(self, batch: Batch, email: Claimed, attempt: Try) -> bool:
         """Record that the server will never accept *email*."""
-        return self._settle(batch, email, attempt, Status.FAILED, tries=email.tries + 1)
+        return self._recorder.record(batch, email, attempt, Status.FAILED, tries=email.tries + 1)
 
     def settle_deferred(self, batch: Batch, email: Claimed, attempt: Try) -> bool:
         """Record that *email* was deferred, and schedule its retry; after *retry_for* it fails."""
@@ -183,62 +220,17 @@ class Outbox:
 
     def settle_held(self, batch: Batch, email: Claimed, reason: str) -> bool:
         """Record that a policy holds *email* back; ``flask mail retry`` queues it again."""
-        return self._settle(batch, email, None, Status.HELD, reply=reason)
+        return self._recorder.record(batch, email, None, Status.HELD, reply=reason)
 
     def settle_expired(self, batch: Batch, email: Claimed) -> bool:
         """Record that *email* has expired."""
-        return self._settle(batch, email, None, Status.EXPIRED, reply=EXPIRED)
+        return self._recorder.record(batch, email, None, Status.EXPIRED, reply=EXPIRED)
 
     def _settle_for_retry(self, batch: Batch, email: Claimed, attempt: Try, wait: timedelta, *, tries: int) -> bool:
         now = batch.now()
         if now - email.due_since >= self._retry_for:
-            return self._settle(batch, email, attempt, Status.FAILED, tries=tries)
-        return self._settle(batch, email, attempt, Status.QUEUED, tries=tries, send_at=now + wait)
-
-    def _settle(self, batch: Batch, email: Claimed, attempt: Try | None, status: Status, **values: Any) -> bool:
-        """Settle, and retry while the database is down: otherwise an accepted email would go out again."""
-        while True:
-            try:
-                return self._settle_once(batch, email, attempt, status, **values)
-            except DATABASE_AWAY:
-                if batch.is_over:
-                    raise
-                time.sleep(SETTLE_RETRY_EVERY)
-
-    def _settle_once(self, batch: Batch, email: Claimed, attempt: Try | None, status: Status, **values: Any) -> bool:
-        settled = {
-            "email_id": email.id,
-            "own_lease": batch.token,
-            "new_status": status.value,
-            "new_reply": f"{attempt.code or ''} {attempt.reply or ''}".strip() if attempt else values["reply"],
-            "new_tries": values.get("tries", email.tries),
-            "new_send_at": values.get("send_at", email.send_at),
-            "new_finished_at": batch.now() if status.is_final else None,
-        }
-        row = None if attempt is None else self._attempt_row(email, attempt)
-        message = batch.messages.get(email.content_id)
-        if status.is_final and (message is None or message.secret):
-            with self._database.begin() as connection:
-                is_mine = self._settle_statements.execute(connection, settled, row)
-                erase_secret(connection, email.content_id)
-        else:
-            with self._database.begin_on_driver() as connection:
-                is_mine = self._settle_statements.execute(connection, settled, row)
-        batch.open.pop(email.id, None)
-        return is_mine
-
-    def _attempt_row(self, email: Claimed, attempt: Try) -> dict[str, Any]:
-        # Written out, because this runs for every email: a loop over the fields takes three times as long.
-        return {
-            "email_id": email.id,
-            "worker": self._worker,
-            "started_at": attempt.started_at,
-            "seconds": attempt.seconds,
-            "outcome": attempt.outcome,
-            "code": attempt.code,
-            "enhanced": attempt.enhanced,
-            "reply": attempt.reply,
-        }
+            return self._recorder.record(batch, email, attempt, Status.FAILED, tries=tries)
+        return self._recorder.record(batch, email, attempt, Status.QUEUED, tries=tries, send_at=now + wait)
 
 
 def _load_messages(connection: Connection, content_ids: Iterable[int], max_size: int) -> dict[int, StoredMessage]:

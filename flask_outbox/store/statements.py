@@ -18,7 +18,7 @@ from .sqlite_lock import take_write_lock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from sqlalchemy.engine import Connection, Dialect
+    from sqlalchemy.engine import Connection, Dialect, Engine
 
     from .models import Content, Email
 
@@ -27,10 +27,14 @@ ATTEMPT = ("email_id", "worker", "started_at", "seconds", "outcome", "code", "en
 
 
 class Prepared:
-    """*statement*, compiled for *dialect*'s driver; each of its parameters must be a ``bindparam`` with a name."""
+    """*statement*, compiled for *engine*'s driver; each of its parameters must be a ``bindparam`` with a name.
 
-    def __init__(self, statement: sa.ClauseElement, dialect: Dialect) -> None:
-        compiled: Any = statement.compile(dialect=dialect)
+    The engine's ``schema_translate_map`` is applied here, as Core does for every other statement.
+    """
+
+    def __init__(self, statement: sa.ClauseElement, engine: Engine) -> None:
+        dialect, schemas = engine.dialect, engine.get_execution_options().get("schema_translate_map")
+        compiled: Any = statement.compile(dialect=dialect, schema_translate_map=schemas, render_schema_translate=bool(schemas))
         self._sql = str(compiled)
         # The order of positional parameters; None for a driver with named ones.
         self._order: list[str] | None = compiled.positiontup
@@ -69,10 +73,10 @@ def _insert(table: sa.Table) -> sa.Insert:
 
 
 class InsertStatements:
-    """Insert a message and its emails, in *dialect*'s SQL."""
+    """Insert a message and its emails, in the SQL of *engine*'s database."""
 
-    def __init__(self, dialect: Dialect) -> None:
-        self._content, self._email = Prepared(_insert(contents), dialect), Prepared(_insert(emails), dialect)
+    def __init__(self, engine: Engine) -> None:
+        self._content, self._email = Prepared(_insert(contents), engine), Prepared(_insert(emails), engine)
 
     def execute(self, connection: Connection, new: list[Email]) -> None:
         """Insert *new*, which share one message, in the transaction on *connection*, and set their ids."""
@@ -153,11 +157,11 @@ SETTLE, INSERT_ATTEMPT, SETTLE_WITH_ATTEMPT = _settle_statements()
 
 
 class SettleStatements:
-    """Write an email's new state and its attempt, in *dialect*'s SQL; on PostgreSQL in one statement, so in one round trip."""
+    """Write an email's new state and its attempt; on PostgreSQL in one statement, so in one round trip."""
 
-    def __init__(self, dialect: Dialect) -> None:
-        self._settle, self._insert_attempt = Prepared(SETTLE, dialect), Prepared(INSERT_ATTEMPT, dialect)
-        self._both = Prepared(SETTLE_WITH_ATTEMPT, dialect) if dialect.name == "postgresql" else None
+    def __init__(self, engine: Engine) -> None:
+        self._settle, self._insert_attempt = Prepared(SETTLE, engine), Prepared(INSERT_ATTEMPT, engine)
+        self._both = Prepared(SETTLE_WITH_ATTEMPT, engine) if engine.dialect.name == "postgresql" else None
 
     def execute(self, connection: Connection, settled: dict[str, Any], attempt: dict[str, Any] | None) -> bool:
         """Execute in the transaction on *connection*, and return whether the lease was still ours.
@@ -174,8 +178,27 @@ class SettleStatements:
         return is_mine
 
 
+def record_unclaimed(connection: Connection, settled: dict[str, Any]) -> bool:
+    """Record the acceptance of an email whose lease was lost, unless another worker has claimed it; return whether it is recorded.
+
+    It may have been recorded before, by a commit whose answer was lost.
+    """
+    new = {name: settled[f"new_{name}"] for name in SETTLED}
+    is_recorded = sa.and_(emails.c.status == new["status"], emails.c.finished_at == new["finished_at"])
+    unclaimed = emails.c.id == settled["email_id"], sa.or_(emails.c.status == Status.QUEUED.value, is_recorded)
+    return bool(connection.execute(sa.update(emails).where(*unclaimed).values(new)).rowcount)
+
+
 def erase_secret(connection: Connection, content_id: int) -> None:
     """Erase the body of a secret message once no email needs it any more."""
+    secret = contents.c.id == content_id, contents.c.secret
+    if connection.dialect.name == "sqlite":
+        # Overwrite it in the file too. The pragma fetches a row, which has to be read.
+        connection.exec_driver_sql("PRAGMA secure_delete = ON").all()
+    # Two workers may settle the last two emails at the same time, and neither sees what the other has not committed. This
+    # UPDATE makes the second one wait. A SELECT ... FOR UPDATE would not do in REPEATABLE READ: there only a change makes the
+    # second transaction fail, and its retry sees the first.
+    connection.execute(sa.update(contents).where(*secret).values(secret=True))
     open_states = [status.value for status in Status if not status.is_final]
     needed = sa.exists().where(emails.c.content_id == content_id, emails.c.status.in_(open_states))
-    connection.execute(sa.update(contents).where(contents.c.id == content_id, contents.c.secret, ~needed).values(source=None))
+    connection.execute(sa.update(contents).where(*secret, ~needed).values(source=None))

@@ -168,6 +168,6 @@ def test_waiting_until_idle_takes_as_many_passes_as_there_is_mail(
     put(6)
     running.ring()
     wait_until(lambda: smtp.accepted)
-    running._found_nothing.clear()
+    running._is_idle.clear()
     running.wait_until_idle(threading.Event())
     assert statuses() == ["sent"] * 6

@@ -70,10 +70,34 @@ def test_a_lost_lease_changes_no_email_but_the_attempt_is_recorded(box: Outbox, 
     batch = box.claim()
     assert batch is not None
     box.release_lease(batch.token)
+    assert box.claim() is not None
     (email,) = batch.open.values()
     assert not box.settle_sent(batch, email, make_try("sent"))
-    assert statuses() == ["queued"]
+    assert statuses() == ["sending"]
     assert db.session.scalars(sa.select(Attempt.outcome)).all() == ["sent"]
+
+
+def test_an_acceptance_is_recorded_without_a_lease_if_nobody_has_claimed_the_email_since(
+    box: Outbox, put: Put, statuses: Read
+) -> None:
+    put()
+    batch = box.claim()
+    assert batch is not None
+    box.release_lease(batch.token)
+    (email,) = batch.open.values()
+    assert box.settle_sent(batch, email, make_try("sent"))
+    assert statuses() == ["sent"]
+    assert box.claim() is None
+
+
+def test_a_refusal_without_a_lease_changes_no_email(box: Outbox, put: Put, statuses: Read) -> None:
+    put()
+    batch = box.claim()
+    assert batch is not None
+    box.release_lease(batch.token)
+    (email,) = batch.open.values()
+    assert not box.settle_refused(batch, email, make_try("refused"))
+    assert statuses() == ["queued"]
 
 
 def test_an_error_of_the_driver_is_retried_on_a_new_connection(
