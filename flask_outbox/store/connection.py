@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from .sqlite_lock import take_write_lock
-from .statements import translate
+from .statements import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,8 +40,6 @@ class WorkerConnection:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
-        driver: Any = engine.dialect.dbapi
-        self._driver_error: type[Exception] = driver.Error
         self._connection: Connection | None = None
         self._fsynced_at, self._is_fsynced = 0.0, True
 
@@ -49,15 +47,13 @@ class WorkerConnection:
     def use(self) -> Iterator[Connection]:
         """Give the connection, in whichever mode it was left."""
         if self._connection is None:
-            self._connection = self._engine.connect()
+            self._connection = connect(self._engine)
         try:
-            yield self._connection
+            with translated(self._connection):
+                yield self._connection
         except sa.exc.DBAPIError:
             self._drop()
             raise
-        except self._driver_error as error:
-            self._drop()
-            raise translate(error, self._engine.dialect) from error
 
     @contextmanager
     def begin(self, *, fsync: bool = True) -> Iterator[Connection]:
@@ -116,6 +112,16 @@ class WorkerConnection:
         if self._connection is not None:
             self._connection.invalidate()
         self.close()
+
+
+def connect(engine: Engine) -> Connection:
+    """Return a new connection of *engine* for the outbox's statements, which see what others have committed.
+
+    The app may use a stricter isolation level. There, PostgreSQL would reject a claim or a settle because of what another worker
+    has just committed (SQLSTATE 40001).
+    """
+    connection = engine.connect()
+    return connection if engine.dialect.name == "sqlite" else connection.execution_options(isolation_level="READ COMMITTED")
 
 
 def database_now(connection: Connection) -> datetime:

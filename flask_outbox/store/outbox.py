@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from . import lease
-from .connection import DATABASE_AWAY, WorkerConnection, database_now
+from .connection import DATABASE_AWAY, WorkerConnection, connect, database_now
 from .health import ServerHealth
 from .lease import Batch, Claimed, LeaseLost, StoredMessage, uptime
 from .models import Status
@@ -155,7 +155,7 @@ class Outbox:
 
     def release_lease(self, token: str) -> None:
         """Release all emails under one lease; may be called from any thread."""
-        with self._engine.begin() as connection:
+        with connect(self._engine) as connection, connection.begin():
             lease.release(connection, token)
 
     def recover(self) -> int:
