@@ -123,6 +123,8 @@ class PostgresServer:
 
         self._server = get_server(self._folder / "data", cleanup_mode="stop")
         self.url = self._server.get_uri()
+        # Whom the server runs as, where the tests run as root.
+        self.system_user: str | None = self._server.system_user
 
     def restart(self, pause: float) -> None:
         """Kill every connection, as a crash would, stay away for *pause* seconds, and start again."""
