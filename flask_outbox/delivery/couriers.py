@@ -116,7 +116,7 @@ class Couriers:
         try:
             settled = delivery.run(self._end - time.monotonic())
         except sa.exc.SQLAlchemyError as error:
-            log.warning("an extra SMTP connection is closed, because the database is down: %s", type(error).__name__)
+            log.warning("an extra SMTP connection is closed, because the database cannot be used: %s", type(error).__name__)
         except Exception:
             log.exception("an extra SMTP connection is closed after an unexpected error")
         with suppress(Exception):  # its emails are released, or their lease expires

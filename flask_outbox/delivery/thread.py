@@ -137,7 +137,7 @@ class DeliveryThread:
                 failures = 0
             except sa.exc.SQLAlchemyError as error:
                 failures += 1
-                log.error("mail delivery waits: the database is down: %s", str(error.__cause__ or error).partition("\n")[0])
+                log.error("mail delivery waits: the database cannot be used: %s", str(error.__cause__ or error).partition("\n")[0])
                 self._drop()
                 self._stopping.wait(min(0.2 * failures, SWEEP_EVERY))
             except Exception:

@@ -6,6 +6,7 @@ database's; SQLite's are this host's, where its file is.
 
 from __future__ import annotations
 
+import logging
 import random
 import secrets
 import time
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sqlalchemy.engine import Connection, Engine
+
+log = logging.getLogger(__name__)
 
 # Most emails in one claim: enough to make the cost of a claim small. A slow caller claims fewer.
 BATCH = 200
@@ -197,12 +200,16 @@ class Outbox:
 
     def _settle(self, batch: Batch, email: Claimed, attempt: Try | None, status: Status, **values: Any) -> bool:
         """Settle, and retry while the database is down: otherwise an accepted email would go out again."""
+        is_logged = False
         while True:
             try:
                 return self._settle_once(batch, email, attempt, status, **values)
-            except DATABASE_AWAY:
+            except DATABASE_AWAY as error:
                 if batch.is_over:
                     raise
+                if not is_logged:
+                    is_logged = True
+                    log.error("email %d is %s, but the database cannot record it yet: %s", email.id, status.value, type(error).__name__)
                 time.sleep(SETTLE_RETRY_EVERY)
 
     def _settle_once(self, batch: Batch, email: Claimed, attempt: Try | None, status: Status, **values: Any) -> bool:
