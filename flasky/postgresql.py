@@ -19,7 +19,7 @@ TRY_EVERY = 1.0
 
 
 def init_app(app: Flask) -> None:
-    """Open *app*'s connections to PostgreSQL through a ``Connector`` for each engine."""
+    """Open *app*'s connections to PostgreSQL through a ``Connector`` for each engine; after ``mail``, which sets the timeouts."""
     with app.app_context():
         for engine in db.engines.values():
             if engine.dialect.name == "postgresql":

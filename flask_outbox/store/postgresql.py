@@ -34,8 +34,7 @@ def watch(engine: Engine) -> None:
     if engine.dialect.name != "postgresql" or event.contains(engine, "handle_error", _notice_failover):
         return
     if engine.dialect.driver in LIBPQ:
-        # First, because a listener of the host may open the connection itself.
-        event.listen(engine, "do_connect", _add_timeouts, insert=True)
+        event.listen(engine, "do_connect", _add_timeouts)
         event.listen(engine, "connect", _prepare_nothing_behind_a_pooler)
     event.listen(engine, "handle_error", _notice_failover)
     engine.dispose()
