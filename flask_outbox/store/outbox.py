@@ -209,7 +209,8 @@ class Outbox:
                     raise
                 if not is_logged:
                     is_logged = True
-                    log.error("email %d is %s, but the database cannot record it yet: %s", email.id, status.value, type(error).__name__)
+                    reason = str(error.__cause__ or error).partition("\n")[0]
+                    log.error("email %d is %s, but the database cannot record it yet: %s", email.id, status.value, reason)
                 time.sleep(SETTLE_RETRY_EVERY)
 
     def _settle_once(self, batch: Batch, email: Claimed, attempt: Try | None, status: Status, **values: Any) -> bool:

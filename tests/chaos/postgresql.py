@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -49,11 +50,10 @@ class FarPostgres(PostgresServer):
 
     def _move(self) -> None:
         """Start the server again inside the namespace."""
-        socket_dir = self._server.get_postmaster_info().socket_dir
         with (self._server.pgdata / "pg_hba.conf").open("a") as rules:
             rules.write(f"host all all {self.address}/24 trust\n")
         self._control("-m", "immediate", "stop")
-        options = f"-h {self.address} -p {PORT} -k {socket_dir}"
+        options = f"-h {self.address} -p {PORT} -k {self.socket_dir}"
         start = ["-w", "-D", str(self._server.pgdata), "-l", str(self._server.log), "-o", options, "start"]
         self._inside("runuser", "-u", str(self.system_user), "--", str(pg_bin() / "pg_ctl"), *start)
 
@@ -77,6 +77,35 @@ class FarPostgres(PostgresServer):
     def _run(self, *command: str) -> None:
         # No pipe: a server that this starts would keep it open.
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=30)
+
+
+class Standby(PostgresServer):
+    """A synchronous standby of *primary*, which holds whatever was committed there."""
+
+    def __init__(self, primary: PostgresServer) -> None:
+        self._primary = primary
+        super().__init__()
+        with psycopg.connect(primary.url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            connection.execute("SELECT pg_reload_conf()")
+            state = "SELECT sync_state FROM pg_stat_replication"
+            wait_until(lambda: connection.execute(state).fetchone() == ("sync",), what="the standby")
+
+    def _fill(self, data: Path) -> None:
+        user = self._primary.system_user
+        data.mkdir(mode=0o700)
+        if user:
+            shutil.chown(data, user)
+        command = [pg_bin() / "pg_basebackup", "-h", self._primary.socket_dir, "-U", "postgres", "-D", data, "-R", "-c", "fast"]
+        subprocess.run(command, check=True, user=user, timeout=60)
+        # It is the primary's, whose socket is among its data.
+        (data / ".s.PGSQL.5432.lock").unlink()
+
+    def promote(self) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            connection.execute("SELECT pg_reload_conf()")
+        self._control("promote")
 
 
 class PgBouncer:

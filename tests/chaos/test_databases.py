@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -21,7 +22,7 @@ from flask_outbox.testing import slow
 from flasky.extensions import db
 from flasky.models import User
 from tests.chaos.conftest import LONG, Stage
-from tests.chaos.postgresql import FarPostgres, PgBouncer
+from tests.chaos.postgresql import FarPostgres, PgBouncer, Standby
 from tests.servers import PostgresServer, Site, Visitor, wait_until
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 # The longest time in seconds that a request may take while the database is away.
 LONGEST = 15.0
+long = pytest.mark.skipif(not LONG, reason="belongs to the long form: make chaos")
 
 
 class Visitors:
@@ -147,7 +149,7 @@ def pgbouncer(postgres_url: str, postgres: PostgresServer) -> Iterator[PgBouncer
 def test_packets_are_dropped(
     make_theatre: Callable[[str, str], Theatre], far_postgres: FarPostgres, smtp: SmtpServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seconds, count = (90, 2000) if LONG else (20, 300)
+    seconds, count = (90, 2000) if LONG else (7, 300)
     theatre = make_theatre(far_postgres.url, far_postgres.far_url("postgres"))
     smtp.on("DOT", slow(0.01), always=True)
     theatre.site.web()
@@ -194,13 +196,102 @@ def test_statements_wait_at_the_server_while_packets_are_dropped(
         print(f"\nstatements that waited while packets were dropped: all answered after {answered:.1f} s")  # noqa: T201 - the figures
 
 
+@pytest.fixture
+def pair() -> Iterator[tuple[PostgresServer, Standby]]:
+    primary = PostgresServer()
+    standby = Standby(primary)
+    yield primary, standby
+    standby.stop()
+    primary.stop()
+
+
+@long
+@pytest.mark.timeout(600)
+def test_the_primary_dies_and_its_standby_is_promoted(
+    make_theatre: Callable[[str, str], Theatre],
+    pair: tuple[PostgresServer, Standby],
+    smtp: SmtpServer,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    primary, standby = pair
+    url = f"postgresql://postgres@/postgres?host={primary.socket_dir}&host={standby.socket_dir}&target_session_attrs=read-write"
+    theatre = make_theatre(url, url)
+    smtp.on("DOT", slow(0.01), always=True)
+    theatre.site.web()
+    workers = [theatre.worker(lease=60), theatre.worker(lease=60)]
+    theatre.put(200)
+    smtp.wait_for(20)
+    visitors = theatre.visitors(4, 0.1)
+    time.sleep(0.5)
+    primary.die()
+    time.sleep(1)
+    standby.promote()
+    before = len(visitors.welcomed)
+    wait_until(lambda: len(visitors.welcomed) > before, LONGEST, "a name that the new primary stores")
+    copies = theatre.finish(visitors, "the standby promoted", capsys)
+    assert set(visitors.statuses) == {200, 503}
+    assert visitors.longest < LONGEST
+    assert copies <= len(workers)
+
+
+@long
+@pytest.mark.timeout(600)
+def test_the_server_becomes_read_only_for_a_while(
+    make_theatre: Callable[[str, str], Theatre], postgres_url: str, smtp: SmtpServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theatre = make_theatre(postgres_url, postgres_url)
+    smtp.on("DOT", slow(0.01), always=True)
+    theatre.site.web()
+    workers = [theatre.worker(lease=60), theatre.worker(lease=60)]
+    theatre.put(200)
+    smtp.wait_for(20)
+    visitors = theatre.visitors(4, 0.1)
+    with psycopg.connect(postgres_url, autocommit=True) as operator:
+        for value, seconds in (("on", 3), ("off", 0)):
+            operator.execute("SET default_transaction_read_only = off")
+            operator.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+            operator.execute("SELECT pg_reload_conf()")
+            time.sleep(seconds)
+        operator.execute("ALTER SYSTEM RESET default_transaction_read_only")
+    before = len(visitors.welcomed)
+    wait_until(lambda: len(visitors.welcomed) > before, LONGEST, "a name that is stored again")
+    copies = theatre.finish(visitors, "a server that is read-only for 3 s", capsys)
+    assert "read-only transaction" in workers[0].output
+    assert set(visitors.statuses) == {200, 503}
+    assert copies == 0
+
+
+@long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "option",
+    ["default_transaction_isolation=serializable", "default_transaction_isolation=repeatable\\ read", "statement_timeout=2000"],
+)
+def test_the_app_has_set_up_its_sessions_otherwise(
+    make_theatre: Callable[[str, str], Theatre],
+    postgres_url: str,
+    smtp: SmtpServer,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+) -> None:
+    theatre = make_theatre(postgres_url, f"{postgres_url}&options={quote(f'-c {option}')}")
+    theatre.site.web()
+    workers = [theatre.worker(lease=60), theatre.worker(lease=60), theatre.worker(lease=60)]
+    visitors = theatre.visitors(4, 0.02)
+    theatre.put(200)
+    wait_until(lambda: len(visitors.answers) >= 60, 60, "the posts")
+    copies = theatre.finish(visitors, option, capsys)
+    assert copies == 0
+    assert "ERROR" not in workers[0].output
+
+
 @pytest.mark.timeout(600)
 def test_every_backend_is_killed_each_second(
     make_theatre: Callable[[str, str], Theatre], postgres_url: str, smtp: SmtpServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     count = 1000 if LONG else 300
     theatre = make_theatre(postgres_url, postgres_url)
-    smtp.on("DOT", slow(0.01), always=True)
+    smtp.on("DOT", slow(0.015), always=True)
     theatre.site.web()
     workers = [theatre.worker(lease=60), theatre.worker(lease=60)]
     theatre.put(count)
