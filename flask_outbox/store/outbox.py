@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from . import lease
-from .connection import WorkerConnection, database_now
+from .connection import WorkerConnection, connect, database_now
 from .health import ServerHealth
 from .lease import Batch, Claimed, LeaseLost, StoredMessage, uptime
 from .models import Status
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sqlalchemy.engine import Connection, Engine
+
+log = logging.getLogger(__name__)
 
 # Most emails in one claim: enough to make the cost of a claim small. A slow caller claims fewer.
 BATCH = 200
@@ -182,13 +184,13 @@ class Outbox:
         """Release what the thread of *batch* has not begun; called from another thread, because that one hangs."""
         ids = batch.withdraw()
         if ids:
-            with self._engine.begin() as connection:
+            with connect(self._engine) as connection, connection.begin():
                 lease.release(connection, batch.token, only=ids)
             batch.withdrawn.clear()
 
     def release_lease(self, token: str) -> None:
         """Release all emails under one lease, without those that are known to be accepted; may be called from any thread."""
-        with self._engine.begin() as connection:
+        with connect(self._engine) as connection, connection.begin():
             lease.release(connection, token, keep=self.acceptances.known)
 
     def recover(self) -> int:

@@ -57,11 +57,14 @@ class Prepared:
         return row_id
 
 
-def translate(error: Exception, dialect: Dialect) -> sa.exc.DBAPIError:
-    """Return the SQLAlchemy error for an *error* of *dialect*'s driver, as Core would raise it."""
-    driver: Any = dialect.dbapi
-    translated: Any = sa.exc.DBAPIError.instance("a prepared statement", None, error, driver.Error, hide_parameters=True)
-    return translated  # type: ignore[no-any-return] # an instance of DBAPIError whenever the driver has raised it
+@contextmanager
+def translated(connection: Connection) -> Iterator[None]:
+    """Raise SQLAlchemy's error for one of the driver, and invalidate *connection* if it is lost, as Core does."""
+    driver: Any = connection.dialect.dbapi
+    try:
+        yield
+    except driver.Error as error:
+        connection._handle_dbapi_exception(error, "a prepared statement", None, None, None)  # noqa: SLF001 - the one place that decides what is lost, for the whole pool
 
 
 # Insert
@@ -81,7 +84,7 @@ class InsertStatements:
     def execute(self, connection: Connection, new: list[Email]) -> None:
         """Insert *new*, which share one message, in the transaction on *connection*, and set their ids."""
         content = new[0].content
-        with _translated(connection.dialect):
+        with translated(connection):
             take_write_lock(connection)
             cursor = connection.connection.cursor()
             content.id = self._content.insert(cursor, _values(content, contents))
@@ -94,15 +97,6 @@ def _values(row: Content | Email, table: sa.Table) -> dict[str, Any]:
     """Return a value for each column: the one that *row* was given, or None."""
     given = vars(row)
     return {name: given.get(name) for name in table.columns.keys()}  # noqa: SIM118 - the names, not the columns
-
-
-@contextmanager
-def _translated(dialect: Dialect) -> Iterator[None]:
-    driver: Any = dialect.dbapi
-    try:
-        yield
-    except driver.Error as error:
-        raise translate(error, dialect) from error
 
 
 # Claim

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flasky.config.settings import Settings
 
-# Longest wait for an unreachable database, in seconds.
-DATABASE_TIMEOUT = 10
+# Longest wait of a request for a connection from the pool, in seconds.
+POOL_TIMEOUT = 10
 # The library's settings that have another name in the environment.
 SITE_NAMES = {
     "MAIL_REDIS_URL": "REDIS_URL",
@@ -51,7 +51,7 @@ def for_flask(settings: Settings, instance_path: str) -> dict[str, Any]:
             "SECRET_KEY": settings.secret_key or "development only",
             "SQLALCHEMY_DATABASE_URI": settings.sqlalchemy_url(instance_path),
             # SQL parameters hold addresses and tokens, and must not appear in a logged error.
-            "SQLALCHEMY_ENGINE_OPTIONS": {"pool_pre_ping": True, "hide_parameters": True, "connect_args": _connect_args(settings)},
+            "SQLALCHEMY_ENGINE_OPTIONS": {"pool_pre_ping": True, "hide_parameters": True, "pool_timeout": POOL_TIMEOUT},
             "FLASKY_BASE_URL": settings.base_url,
             "TRUSTED_HOSTS": settings.trusted_hosts,
             "SESSION_COOKIE_SECURE": is_secure,
@@ -64,10 +64,3 @@ def for_flask(settings: Settings, instance_path: str) -> dict[str, Any]:
             "WTF_CSRF_SSL_STRICT": is_secure,
         }
     )
-
-
-def _connect_args(settings: Settings) -> dict[str, Any]:
-    """Return libpq's timeouts, so that an unreachable PostgreSQL fails instead of hanging."""
-    if not settings.database_url.startswith("postgres"):
-        return {}
-    return {"connect_timeout": DATABASE_TIMEOUT, "tcp_user_timeout": DATABASE_TIMEOUT * 1000}

@@ -317,7 +317,7 @@ def test_a_worker_that_starts_before_its_tables_goes_on_once_they_are_there(
 ) -> None:
     house = site(DATABASE_URL=database_url, REDIS_URL=redis_url, MAIL_SERVER="127.0.0.1", MAIL_PORT=smtp.port)
     worker = started(house)
-    wait_until(lambda: "the database is down" in worker.output)
+    wait_until(lambda: "the database cannot be used" in worker.output)
     house.migrate()
     enqueue(house)
     smtp.wait_for(1)

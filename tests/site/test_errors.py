@@ -119,7 +119,7 @@ def test_a_database_that_is_away_is_said_so(app: Flask, visitor: str, tmp_path: 
     for answer in (client.post("/", data=data), client.get("/")) if visitor == "somebody" else (client.post("/", data=data),):
         assert (answer.status_code, title_of(answer)) == (503, "Temporarily unavailable")
         assert LOOK in answer.text
-    assert "the database is down" in caplog.text
+    assert "the database cannot be used" in caplog.text
     assert not [record for record in caplog.records if record.exc_info]
 
 

@@ -121,7 +121,7 @@ def test_the_thread_outlives_whatever_happens(
     monkeypatch.setattr(Delivery, "run", fail_first)
     put()
     smtp.wait_for(1)
-    assert "the database is down" in caplog.text
+    assert "the database cannot be used" in caplog.text
     assert "a bug" in caplog.text
 
 

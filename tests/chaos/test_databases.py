@@ -1,0 +1,329 @@
+"""PostgreSQL far away: packets dropped, backends killed, a pooler between. Every request is answered, and no mail is lost.
+
+Each test prints its figures.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import Counter
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import psycopg
+import pytest
+import requests
+import sqlalchemy as sa
+
+from flask_outbox.testing import slow
+from flasky.extensions import db
+from flasky.models import User
+from tests.chaos.conftest import LONG, Stage
+from tests.chaos.postgresql import FarPostgres, PgBouncer, Standby
+from tests.servers import PostgresServer, Site, Visitor, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from flask import Flask
+
+    from flask_outbox.testing import SmtpServer
+
+# The longest time in seconds that a request may take while the database is away.
+LONGEST = 15.0
+long = pytest.mark.skipif(not LONG, reason="belongs to the long form: make chaos")
+
+
+class Visitors:
+    """People who type names, each over and over until ``stop``; ``answers`` are pairs of a status and the seconds it took."""
+
+    def __init__(self, url: str, count: int, pause: float) -> None:
+        self.answers: list[tuple[int, float]] = []
+        self.welcomed: list[str] = []
+        self._url, self._pause, self._stopping = url, pause, threading.Event()
+        self._numbers = itertools.count()
+        self._threads = [threading.Thread(target=self._visit, daemon=True) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def _visit(self) -> None:
+        visitor = Visitor(self._url)
+        while not self._stopping.is_set():
+            name, begun = f"visitor {next(self._numbers)}", time.monotonic()
+            try:
+                status = visitor.type_name(name).status_code
+            except requests.HTTPError as error:
+                status = error.response.status_code
+            except requests.RequestException:
+                status = 0
+            self.answers.append((status, time.monotonic() - begun))
+            if status == 200:
+                self.welcomed.append(name)
+            self._stopping.wait(self._pause)
+        visitor.close()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def statuses(self) -> Counter[int]:
+        return Counter(status for status, _ in self.answers)
+
+    @property
+    def longest(self) -> float:
+        return max(seconds for _, seconds in self.answers)
+
+
+class Theatre(Stage):
+    """A stage with the site's web processes, where what the visitors' names set off is counted, too."""
+
+    def __init__(self, app: Flask, site: Site, smtp: SmtpServer) -> None:
+        super().__init__(app, site, smtp)
+        self._visitors: list[Visitors] = []
+
+    def visitors(self, count: int, pause: float) -> Visitors:
+        self._visitors.append(Visitors(self.site.url, count, pause))
+        return self._visitors[-1]
+
+    def close(self) -> None:
+        for visitors in self._visitors:
+            visitors.stop()
+
+    def finish(self, visitors: Visitors, what: str, capsys: pytest.CaptureFixture[str]) -> int:
+        """Wait until all is sent, print the figures, assert that nothing is lost, and return the number of copies."""
+        visitors.stop()
+        wait_until(lambda: set(self.statuses()) == {"sent"}, 120, "all sent")
+        with db.engine.connect() as connection:
+            names = set(connection.scalars(sa.select(User.username)))
+        stored = self.put_count + len(names)
+        keys = Counter((one.recipient, one.message["Message-ID"]) for one in self.smtp.accepted)
+        lost, copies = stored - len(keys), len(self.smtp.accepted) - len(keys)
+        answers = ", ".join(f"{count} times {status}" for status, count in sorted(visitors.statuses.items()))
+        with capsys.disabled():
+            print(f"\n{what}: {stored} emails, {lost} lost, {copies} copies; posts: {answers}; longest {visitors.longest:.1f} s")  # noqa: T201 - the figures
+        assert lost == 0
+        assert set(visitors.welcomed) <= names
+        return copies
+
+
+@pytest.fixture
+def make_theatre(
+    make_app: Callable[..., Flask], site: Callable[..., Site], smtp: SmtpServer, redis_url: str
+) -> Iterator[Callable[[str, str], Theatre]]:
+    """A function that makes a theatre: the test reaches the database at the first URL, the site at the second."""
+    stack = ExitStack()
+
+    def make(url: str, site_url: str) -> Theatre:
+        app = make_app(database_url=url, redis_url=redis_url, flasky_mail_dispatch="rq")
+        stack.enter_context(app.app_context())
+        own = site(DATABASE_URL=site_url, REDIS_URL=redis_url, MAIL_SERVER="127.0.0.1", MAIL_PORT=smtp.port)
+        theatre = Theatre(app, own, smtp)
+        stack.callback(theatre.close)
+        return theatre
+
+    with stack:
+        yield make
+
+
+@pytest.fixture
+def far_postgres() -> Iterator[FarPostgres]:
+    server = FarPostgres()
+    yield server
+    server.heal()
+    server.stop()
+
+
+@pytest.fixture
+def pgbouncer(postgres_url: str, postgres: PostgresServer) -> Iterator[PgBouncer]:
+    pooler = PgBouncer(postgres_url, postgres.system_user)
+    yield pooler
+    pooler.stop()
+
+
+@pytest.mark.timeout(600)
+def test_packets_are_dropped(
+    make_theatre: Callable[[str, str], Theatre], far_postgres: FarPostgres, smtp: SmtpServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds, count = (90, 2000) if LONG else (7, 300)
+    theatre = make_theatre(far_postgres.url, far_postgres.far_url("postgres"))
+    smtp.on("DOT", slow(0.01), always=True)
+    theatre.site.web()
+    workers = [theatre.worker(lease=60), theatre.worker(lease=60)]
+    theatre.put(count)
+    smtp.wait_for(50)
+    visitors = theatre.visitors(12, 0.2)
+    time.sleep(1)
+    far_postgres.drop_packets()
+    wait_until(lambda: "the database cannot" in workers[0].output, LONGEST, "the workers' word")
+    time.sleep(seconds)
+    far_postgres.heal()
+    before = len(visitors.welcomed)
+    wait_until(lambda: len(visitors.welcomed) > before, LONGEST, "a name that is stored again")
+    copies = theatre.finish(visitors, f"packets dropped for {seconds} s", capsys)
+    assert set(visitors.statuses) == {200, 503}
+    assert visitors.longest < LONGEST
+    assert copies <= len(workers)
+
+
+@pytest.mark.timeout(600)
+def test_statements_wait_at_the_server_while_packets_are_dropped(
+    make_theatre: Callable[[str, str], Theatre], far_postgres: FarPostgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TCP's own timeout sees nothing: all that was written has been acknowledged."""
+    theatre = make_theatre(far_postgres.url, far_postgres.far_url("postgres"))
+    theatre.site.web()
+    with psycopg.connect(far_postgres.url) as lock:
+        lock.execute("LOCK TABLE users")
+        visitors = theatre.visitors(3, 0.2)
+        with psycopg.connect(far_postgres.url, autocommit=True) as watch:
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            wait_until(lambda: watch.execute(waiting).fetchone() == (3,), what="three posts that wait")
+        far_postgres.drop_packets()
+        begun = time.monotonic()
+        wait_until(lambda: len(visitors.answers) >= 3, LONGEST, "three answers")
+        answered = time.monotonic() - begun
+    far_postgres.heal()
+    before = len(visitors.welcomed)
+    wait_until(lambda: len(visitors.welcomed) > before, LONGEST, "a name that is stored again")
+    visitors.stop()
+    assert set(visitors.statuses) == {200, 503}
+    with capsys.disabled():
+        print(f"\nstatements that waited while packets were dropped: all answered after {answered:.1f} s")  # noqa: T201 - the figures
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[PostgresServer, Standby]]:
+    primary = PostgresServer()
+    standby = Standby(primary)
+    yield primary, standby
+    standby.stop()
+    primary.stop()
+
+
+@long
+@pytest.mark.timeout(600)
+def test_the_primary_dies_and_its_standby_is_promoted(
+    make_theatre: Callable[[str, str], Theatre],
+    pair: tuple[PostgresServer, Standby],
+    smtp: SmtpServer,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    primary, standby = pair
+    url = f"postgresql://postgres@/postgres?host={primary.socket_dir}&host={standby.socket_dir}&target_session_attrs=read-write"
+    theatre = make_theatre(url, url)
+    smtp.on("DOT", slow(0.01), always=True)
+    theatre.site.web()
+    workers = [theatre.worker(lease=60), theatre.worker(lease=60)]
+    theatre.put(200)
+    smtp.wait_for(20)
+    visitors = theatre.visitors(4, 0.1)
+    time.sleep(0.5)
+    primary.die()
+    time.sleep(1)
+    standby.promote()
+    before = len(visitors.welcomed)
+    wait_until(lambda: len(visitors.welcomed) > before, LONGEST, "a name that the new primary stores")
+    copies = theatre.finish(visitors, "the standby promoted", capsys)
+    assert set(visitors.statuses) == {200, 503}
+    assert visitors.longest < LONGEST
+    assert copies <= len(workers)
+
+
+@long
+@pytest.mark.timeout(600)
+def test_the_server_becomes_read_only_for_a_while(
+    make_theatre: Callable[[str, str], Theatre], postgres_url: str, smtp: SmtpServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theatre = make_theatre(postgres_url, postgres_url)
+    smtp.on("DOT", slow(0.01), always=True)
+    theatre.site.web()
+    workers = [theatre.worker(lease=60), theatre.worker(lease=60)]
+    theatre.put(200)
+    smtp.wait_for(20)
+    visitors = theatre.visitors(4, 0.1)
+    with psycopg.connect(postgres_url, autocommit=True) as operator:
+        for value, seconds in (("on", 3), ("off", 0)):
+            operator.execute("SET default_transaction_read_only = off")
+            operator.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+            operator.execute("SELECT pg_reload_conf()")
+            time.sleep(seconds)
+        operator.execute("ALTER SYSTEM RESET default_transaction_read_only")
+    before = len(visitors.welcomed)
+    wait_until(lambda: len(visitors.welcomed) > before, LONGEST, "a name that is stored again")
+    copies = theatre.finish(visitors, "a server that is read-only for 3 s", capsys)
+    assert "read-only transaction" in workers[0].output
+    assert set(visitors.statuses) == {200, 503}
+    assert copies == 0
+
+
+@long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "option",
+    ["default_transaction_isolation=serializable", "default_transaction_isolation=repeatable\\ read", "statement_timeout=2000"],
+)
+def test_the_app_has_set_up_its_sessions_otherwise(
+    make_theatre: Callable[[str, str], Theatre],
+    postgres_url: str,
+    smtp: SmtpServer,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+) -> None:
+    theatre = make_theatre(postgres_url, f"{postgres_url}&options={quote(f'-c {option}')}")
+    theatre.site.web()
+    workers = [theatre.worker(lease=60), theatre.worker(lease=60), theatre.worker(lease=60)]
+    visitors = theatre.visitors(4, 0.02)
+    theatre.put(200)
+    wait_until(lambda: len(visitors.answers) >= 60, 60, "the posts")
+    copies = theatre.finish(visitors, option, capsys)
+    assert copies == 0
+    assert "ERROR" not in workers[0].output
+
+
+@pytest.mark.timeout(600)
+def test_every_backend_is_killed_each_second(
+    make_theatre: Callable[[str, str], Theatre], postgres_url: str, smtp: SmtpServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count = 1000 if LONG else 300
+    theatre = make_theatre(postgres_url, postgres_url)
+    smtp.on("DOT", slow(0.015), always=True)
+    theatre.site.web()
+    workers = [theatre.worker(lease=60), theatre.worker(lease=60)]
+    theatre.put(count)
+    smtp.wait_for(10)
+    visitors = theatre.visitors(2, 0.1)
+    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    kills = 0
+    while "queued" in theatre.statuses():
+        time.sleep(1)
+        with psycopg.connect(postgres_url, autocommit=True) as killer:
+            killer.execute(kill)
+        db.engine.dispose()
+        kills += 1
+    copies = theatre.finish(visitors, f"backends killed {kills} times", capsys)
+    assert set(visitors.statuses) <= {200, 503}
+    assert visitors.longest < LONGEST
+    assert copies <= kills * len(workers)
+
+
+@pytest.mark.timeout(600)
+def test_pgbouncer_gives_each_transaction_another_backend(
+    make_theatre: Callable[[str, str], Theatre], postgres_url: str, pgbouncer: PgBouncer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count, posts = (2000, 240) if LONG else (500, 60)
+    theatre = make_theatre(postgres_url, pgbouncer.url)
+    theatre.site.web()
+    workers = [theatre.worker(lease=60), theatre.worker(lease=60)]
+    visitors = theatre.visitors(8, 0.02)
+    theatre.put(count)
+    wait_until(lambda: len(visitors.answers) >= posts, 60, "the posts")
+    copies = theatre.finish(visitors, "PgBouncer in transaction mode", capsys)
+    assert copies == 0
+    assert set(visitors.statuses) == {200}
+    for worker in workers:
+        assert "ERROR" not in worker.output
