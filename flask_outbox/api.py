@@ -11,7 +11,7 @@ from flask import current_app
 
 from .direct import Message
 from .message.header import as_text
-from .message.templates import render
+from .message.templates import full_context, render
 from .message.writer import write
 from .signals import announce
 from .state import current_state
@@ -44,11 +44,9 @@ def compose(to: AddressLike, subject: str, template: str, /, **context: Any) -> 
     InvalidMessage if a half of the pair is missing or broken, or a variable is missing; ``enqueue`` checks the address.
     """
     state = current_state()
-    given = context.copy()
-    current_app.update_template_context(context)
-    text, html = render(state.templates, template, context)
+    text, html = render(state.templates, template, full_context(current_app, context))
     message = Message(state.settings.subject_prefix + as_text(subject, "the subject"), [to], text, html)
-    vars(message).update(template=template, context=given)
+    vars(message).update(template=template, context=context)
     return message
 
 

@@ -8,7 +8,7 @@ from flask import current_app
 
 from ..direct import Message
 from ..message.header import reject_controls
-from ..message.templates import explained, halves, render
+from ..message.templates import explained, full_context, halves, render
 from ..state import current_state
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ class MailMerge:
 
     def compose(self, to: AddressLike, values: dict[str, Any]) -> Message:
         """Render the pair with *values* into a message to *to*; raise InvalidMessage as the library's ``compose`` does."""
-        context = dict(values)
-        current_app.update_template_context(context)
+        context = full_context(current_app, values)
         with explained("the subject"):
             subject = self._subject.render(context)
         text, html = render(self._templates, self._template, context)
