@@ -12,6 +12,7 @@ from flask_mail import Attachment
 from flask_mail import Mail as PlainMail
 
 from flask_outbox import InvalidMessage, Message, compose
+from flask_outbox.bulk.merge import MailMerge
 from flask_outbox.message.writer import write
 from tests.outbox.readers import read, texts
 
@@ -106,6 +107,7 @@ def test_a_lazy_subject_gets_the_prefix() -> None:
 
     subject: Any = Lazy("Grüße")
     assert compose("a@b.example", subject, "mail/new_user", user=User()).subject == "[Flasky] Grüße"
+    assert MailMerge(subject, "mail/new_user").compose("a@b.example", {"user": User()}).subject == "[Flasky] Grüße"
     sender: Any = (Lazy("Zoë"), "z@b.example")
     assert Message(Lazy("Hi"), ["a@b.example"], "x", sender=sender).sender == "Zoë <z@b.example>"
 
