@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from email.utils import make_msgid
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import flask_mail
 
@@ -97,6 +97,11 @@ class Connection(flask_mail.Connection):
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self._transport.close()
+
+    def configure_host(self) -> NoReturn:
+        """Raise RuntimeError: Flask-Mail's own would connect without verified TLS, without a timeout and past MAIL_ALLOW_TO."""
+        message = "this connection is opened by send(), which verifies the server: call that"
+        raise RuntimeError(message)
 
     def send(self, message: flask_mail.Message, envelope_from: AddressLike | None = None) -> None:
         """Send *message* now, to each of its recipients in turn, from *envelope_from* or the message's sender.
