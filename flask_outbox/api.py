@@ -45,7 +45,8 @@ def compose(to: AddressLike, subject: str, template: str, /, **context: Any) -> 
     """
     state = current_state()
     text, html = render(state.templates, template, full_context(current_app, context))
-    message = Message(state.settings.subject_prefix + as_text(subject, "the subject"), [to], text, html)
+    subject = state.settings.subject_prefix + as_text(subject, "the subject")
+    message = Message(subject, [to], text, html, sender=state.settings.template_sender)
     vars(message).update(template=template, context=context)
     return message
 

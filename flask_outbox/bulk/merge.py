@@ -31,7 +31,7 @@ class MailMerge:
 
     def __init__(self, subject: str, template: str, headers: Mapping[str, str] | None = None) -> None:
         state = current_state()
-        self._templates, self._template, self._prefix = state.templates, template, state.settings.subject_prefix
+        self._templates, self._template, self._settings = state.templates, template, state.settings
         self._subject = self._compile(as_text(subject, "the subject"), "the subject")
         self._headers = {name: self._compile(value, f"the header {name}") for name, value in (headers or {}).items()}
         for name in halves(template):
@@ -44,7 +44,7 @@ class MailMerge:
         with explained("the subject"):
             subject = self._subject.render(context)
         text, html = render(self._templates, self._template, context)
-        message = Message(self._prefix + subject, [to], text, html)
+        message = Message(self._settings.subject_prefix + subject, [to], text, html, sender=self._settings.template_sender)
         message.extra_headers = self._render_headers(context, message)
         return message
 

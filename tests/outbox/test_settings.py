@@ -38,6 +38,7 @@ DEFAULTS = {
     "redis_url": "",
     "redis_tls_verify": True,
     "base_url": "",
+    "template_sender": None,
     "subject_prefix": "",
     "retry_for": timedelta(days=3),
     "rate": "",
