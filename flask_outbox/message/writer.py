@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidMessage
+from ..errors import Incomplete, InvalidMessage
 from . import address
 from .body import as_headers, write_body
 from .header import as_text, field, fold, unfold
@@ -81,13 +81,13 @@ def write(message: Message, *, send_at: datetime | None = None, envelope_from: A
     """
     if not message.sender:
         text = "the message has no sender: pass sender=, or set MAIL_DEFAULT_SENDER"
-        raise InvalidMessage(text)
+        raise Incomplete(text)
     sender = address.parse(message.sender, "sender")
     to, cc, bcc = (_parse_all(message, group) for group in ("recipients", "cc", "bcc"))
     recipients = {recipient.envelope: recipient for recipient in [*to, *cc, *bcc]}
     if not recipients:
         text = "the message has no recipient: give it at least one in recipients, cc or bcc"
-        raise InvalidMessage(text)
+        raise Incomplete(text)
     subject = "" if message.subject is None else unfold(as_text(message.subject, "the subject"))
     extra = as_headers(message.extra_headers, "extra_headers")
     message_id = _message_id(extra, sender)
