@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from flask import current_app
 
 from .direct import Message
-from .errors import InvalidMessage
-from .message.templates import render
+from .message.header import as_text
+from .message.templates import full_context, render
 from .message.writer import write
 from .signals import announce
 from .state import current_state
@@ -43,15 +43,11 @@ def compose(to: AddressLike, subject: str, template: str, /, **context: Any) -> 
     Add to the message what you like (``attach``, ``cc``, ``reply_to``) before you hand it to ``enqueue``. Raises
     InvalidMessage if a half of the pair is missing or broken, or a variable is missing; ``enqueue`` checks the address.
     """
-    if not isinstance(subject, str):
-        # Flask-Babel's lazy strings are no str.
-        subject = _text(subject)
     state = current_state()
-    given = context.copy()
-    current_app.update_template_context(context)
-    text, html = render(state.templates, template, context)
-    message = Message(state.settings.subject_prefix + subject, [to], text, html)
-    vars(message).update(template=template, context=given)
+    text, html = render(state.templates, template, full_context(current_app, context))
+    subject = state.settings.subject_prefix + as_text(subject, "the subject")
+    message = Message(subject, [to], text, html, sender=state.settings.template_sender)
+    vars(message).update(template=template, context=context)
     return message
 
 
@@ -63,27 +59,21 @@ def enqueue(  # noqa: PLR0913 - each is a decision of the caller
     priority: int = Priority.NORMAL,
     key: str | None = None,
     secret: bool = False,
+    envelope_from: AddressLike | None = None,
     session: Session | None = None,
 ) -> list[Email]:
     """Put *message* into the outbox, and return one Email for each recipient.
 
     With work in progress in the session, the emails join that transaction and go out when it is committed; otherwise they are
     committed at once. The session is the app's current one, or *session*. *send_at* and *expires_at* are aware datetimes: the email
-    is sent after the first and before the second. A second call with the same *key* and recipient returns the existing email. The
-    body of a *secret* message is never shown, and is erased once the email is final. Raises InvalidMessage, and stores nothing,
-    if the message could never be sent.
+    is sent after the first and before the second, and the first is its Date. A second call with the same *key* and recipient
+    returns the existing email. The body of a *secret* message is never shown, and is erased once the email is final. Bounces go to
+    *envelope_from* instead of the sender. Raises InvalidMessage, and stores nothing, if the message could never be sent.
     """
     state = current_state()
-    written = write(message)
     fields = envelope_values(send_at=send_at, expires_at=expires_at, priority=priority, key=key)
+    written = write(message, send_at=fields["send_at"], envelope_from=envelope_from)
     with state.database.session(session) as current:
         emails = state.enqueuer.enqueue(current, message, written, fields, secret=secret)
         announce(state.app, message, lambda: [email for email in emails if email.message_id == written.message_id])
         return emails
-
-
-def _text(subject: object) -> str:
-    if subject is None or isinstance(subject, bytes | int | float):
-        message = f"the subject is {type(subject).__name__}, not a string"
-        raise InvalidMessage(message)
-    return str(subject)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from email.utils import make_msgid
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import flask_mail
 
 from .errors import Deferred, Held, Refused, TransmissionError, Unavailable
-from .message.address import parse
 from .message.writer import write
 from .smtp.envelope import Envelope
 from .smtp.transport import Transport
@@ -48,7 +47,7 @@ class Message(flask_mail.Message):
         rcpt_options: list[str] | None = None,
     ) -> None:
         sender = sender or current_state().default_sender
-        self.sender = f"{sender[0]} <{sender[1]}>" if isinstance(sender, tuple) else sender  # type: ignore[assignment] # None until it is written
+        self.sender = _one_string(sender)  # type: ignore[assignment] # None until it is written
         self.subject = subject
         self.recipients, self.cc, self.bcc = recipients or [], cc or [], bcc or []
         self.reply_to = reply_to
@@ -73,6 +72,17 @@ class Message(flask_mail.Message):
         self._msg_id = value
 
 
+# In these a name is ambiguous in front of an address, unless it is quoted.
+AMBIGUOUS = frozenset('<>",@')
+
+
+def _one_string(sender: AddressLike | None) -> AddressLike | None:
+    """Return a pair as Flask-Mail does, "Name <a@b.example>", if that is read as the same name."""
+    if isinstance(sender, tuple) and AMBIGUOUS.isdisjoint(str(sender[0])):
+        return f"{sender[0]} <{sender[1]}>"
+    return sender
+
+
 class Connection(flask_mail.Connection):
     """Flask-Mail's connection, with verified TLS and timeouts. Closing it raises no error, because the emails are sent by then."""
 
@@ -88,6 +98,11 @@ class Connection(flask_mail.Connection):
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self._transport.close()
 
+    def configure_host(self) -> NoReturn:
+        """Raise RuntimeError: Flask-Mail's own would connect without verified TLS, without a timeout and past MAIL_ALLOW_TO."""
+        message = "this connection is opened by send(), which verifies the server: call that"
+        raise RuntimeError(message)
+
     def send(self, message: flask_mail.Message, envelope_from: AddressLike | None = None) -> None:
         """Send *message* now, to each of its recipients in turn, from *envelope_from* or the message's sender.
 
@@ -96,9 +111,7 @@ class Connection(flask_mail.Connection):
         """
         if message.date is None:
             message.date = time.time()
-        written = write(message)
-        sender = parse(envelope_from, "envelope_from") if envelope_from else written.sender
-        failures = self._transmit(written, sender.envelope)
+        failures = self._transmit(write(message, envelope_from=envelope_from))
         if failures:
             first = failures[0][1]
             first.args = ("; ".join(f"{recipient}: {error}" for recipient, error in failures),)
@@ -110,13 +123,13 @@ class Connection(flask_mail.Connection):
         """Send ``Message(*args, **kwargs)`` now."""
         self.send(Message(*args, **kwargs))
 
-    def _transmit(self, written: WrittenMessage, sender: str) -> list[tuple[str, TransmissionError]]:
+    def _transmit(self, written: WrittenMessage) -> list[tuple[str, TransmissionError]]:
         """Send to each recipient, and return those that failed: all the remaining ones, if the server is unavailable."""
         failures: list[tuple[str, TransmissionError]] = []
         waiting = [] if self.mail.suppress else [address.envelope for address in written.recipients]
         while waiting:
             try:
-                self._transport.transmit(Envelope(sender, waiting[0], written.source))
+                self._transport.transmit(Envelope(written.sender.envelope, waiting[0], written.source))
             except (Refused, Deferred, Held) as error:
                 failures.append((waiting[0], error))
             except Unavailable as error:

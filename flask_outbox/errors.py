@@ -4,7 +4,8 @@
 
     MailError
     ├── InvalidMessage      it will never work: bad address, missing template, a character no header may hold
-    │   └── BadHeader       a line break in a header; also a flask_mail.BadHeaderError
+    │   ├── BadHeader       a line break in a header; also a flask_mail.BadHeaderError
+    │   └── Incomplete      no sender or no recipient; also an AssertionError, which Flask-Mail raises
     ├── Refused             the server said never (5xx); carries code and reply
     ├── Deferred            the server said not now (4xx), or the connection broke
     ├── Held                MAIL_ALLOW_TO does not name the recipient, so no server was asked
@@ -40,6 +41,10 @@ class InvalidMessage(MailError):  # noqa: N818 - the name says what is wrong, as
 
 class BadHeader(InvalidMessage, flask_mail.BadHeaderError):
     """A header holds a line break, and could inject another header; also a Flask-Mail BadHeaderError."""
+
+
+class Incomplete(InvalidMessage, AssertionError):  # noqa: N818 - as above
+    """The message has no sender or no recipient; also an AssertionError, so that code written for Flask-Mail catches it."""
 
 
 class TransmissionError(MailError):

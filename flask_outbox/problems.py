@@ -79,7 +79,7 @@ def _oauth_problems(settings: MailSettings) -> Iterator[str]:
 
 
 def _address_problems(settings: MailSettings) -> Iterator[str]:
-    for name in ("default_sender", "redirect_to"):
+    for name in ("default_sender", "template_sender", "redirect_to"):
         value = getattr(settings, name)
         if value:
             try:

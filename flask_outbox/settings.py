@@ -74,6 +74,7 @@ class MailSettings:
     redis_prefix: str = setting("", "Put before the name of the RQ queue, `mail`, and before every key of the library in Redis.")
     redis_tls_verify: bool = setting(True, "Verify the certificate of a `rediss://` server. Heroku's is self-signed.")
     base_url: str = setting("", "Absolute URL of the site; links that `url_for` makes in a mail begin with it.")
+    template_sender: Any = setting(None, "Sender of each mail that is made from a template. Empty: MAIL_DEFAULT_SENDER.")
     subject_prefix: str = setting("", "Put before the subject of each mail that is made from a template.")
     retry_for: timedelta = setting(timedelta(days=3), "How long a deferred email is retried, such as `3 days` or `12h`.")
     rate: str = setting("", "Most emails per time over all workers, such as `14 per second`. Empty: no limit.")

@@ -71,6 +71,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
             ascii_attachments=False,
         )
         self._app = weakref.ref(app)
+        self._is_test = app.testing
         self.settings = settings
         self.database = database
         self.smtp = make_server(settings)
@@ -164,7 +165,12 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
             couriers.close()
 
     def ring(self) -> None:
-        """Ring the bell, so that due mail is delivered at once. An error is logged: the next delivery sends the mail anyway."""
+        """Ring the bell, so that due mail is delivered at once. An error is logged: the next delivery sends the mail anyway.
+
+        If TESTING was set after init_app, no thread is started: it would use the test's database while the test does.
+        """
+        if self.app.testing and not self._is_test and self.bell.is_local:
+            return
         try:
             self.bell.ring()
         except Exception:
@@ -191,12 +197,12 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
     def on_abandon(self, joined: Joined) -> None:
         """Report emails whose transaction was neither committed nor rolled back, unless an error explains that."""
         if sys.exc_info()[1] is not None or (g and g.get(FAILED)):
-            log.info("%d emails were discarded, because an error occurred before the commit", joined.count)
+            log.info("%s discarded, because an error occurred before the commit", joined.counted)
             return
         log.error(
-            "%d emails joined a transaction that was never committed, so they do not exist: "
+            "%s joined a transaction that was never committed, so nothing is sent: "
             "call db.session.commit() after send_email(), or call send_email() with nothing pending",
-            joined.count,
+            joined.counted,
         )
 
 

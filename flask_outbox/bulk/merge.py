@@ -1,42 +1,72 @@
-"""A mail merge: one template pair and one subject, compiled once and rendered for each recipient."""
+"""A mail merge: one template pair, one subject and some headers, compiled once and rendered for each recipient."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from flask import current_app
 
 from ..direct import Message
-from ..message.header import reject_controls
-from ..message.templates import explained, halves, render
+from ..message.address import parse
+from ..message.header import as_text, reject_controls, unfold
+from ..message.templates import explained, full_context, halves, render
 from ..state import current_state
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jinja2 import Template
+
     from ..message.address import AddressLike
 
 
 class MailMerge:
-    """The *template* pair and the *subject*, itself a Jinja template, in the mail environment of the current app.
+    """The *template* pair, the *subject* and *headers*, in the mail environment of the current app.
 
-    Raises InvalidMessage if the subject or a half of the pair is missing or broken.
+    The subject and the values of the headers are Jinja templates, too. A merge with a List-Unsubscribe gets a List-Id (RFC 2919)
+    from the name of the template and the sender's domain, unless *headers* have one. Raises InvalidMessage if the subject, a header
+    or a half of the pair is missing or broken.
     """
 
-    def __init__(self, subject: str, template: str) -> None:
-        reject_controls(subject, "the subject")
+    def __init__(self, subject: str, template: str, headers: Mapping[str, str] | None = None) -> None:
         state = current_state()
-        self._templates, self._template, self._prefix = state.templates, template, state.settings.subject_prefix
-        with explained("the subject"):
-            # A header is not HTML: nothing in it is escaped.
-            self._subject = self._templates.overlay(autoescape=False).from_string(subject)
+        self._templates, self._template, self._settings = state.templates, template, state.settings
+        self._subject = self._compile(as_text(subject, "the subject"), "the subject")
+        self._headers = {name: self._compile(value, f"the header {name}") for name, value in (headers or {}).items()}
         for name in halves(template):
             with explained(f"the template {name}"):
                 self._templates.get_template(name)
 
     def compose(self, to: AddressLike, values: dict[str, Any]) -> Message:
         """Render the pair with *values* into a message to *to*; raise InvalidMessage as the library's ``compose`` does."""
-        context = dict(values)
-        current_app.update_template_context(context)
+        context = full_context(current_app, values)
         with explained("the subject"):
             subject = self._subject.render(context)
         text, html = render(self._templates, self._template, context)
-        return Message(self._prefix + subject, [to], text, html)
+        message = Message(self._settings.subject_prefix + subject, [to], text, html, sender=self._settings.template_sender)
+        message.extra_headers = self._render_headers(context, message)
+        return message
+
+    def _compile(self, source: str, what: str) -> Template:
+        source = unfold(source)
+        reject_controls(source, what)
+        with explained(what):
+            # A header is not HTML: nothing in it is escaped.
+            return self._templates.overlay(autoescape=False).from_string(source)
+
+    def _render_headers(self, context: dict[str, Any], message: Message) -> dict[str, str]:
+        headers = {}
+        for name, value in self._headers.items():
+            with explained(f"the header {name}"):
+                headers[name] = value.render(context)
+        names = {name.lower() for name in headers}
+        if "list-unsubscribe" in names and "list-id" not in names and message.sender:
+            headers["List-Id"] = _list_id(self._template, parse(message.sender, "sender").domain)
+        return headers
+
+
+def _list_id(template: str, domain: str) -> str:
+    """Return an identifier that stays the same from one issue of a newsletter to the next."""
+    label = re.sub(r"[^a-z0-9]+", "-", template.lower()).strip("-")
+    return f"<{label or 'list'}.{domain}>"

@@ -1,4 +1,4 @@
-"""Parameter types that click lacks: an email's ID, an age, a moment, and template variables."""
+"""Parameter types that click lacks: an email's ID, an age, a moment, headers, and template variables."""
 
 from __future__ import annotations
 
@@ -41,6 +41,18 @@ class Moment(click.ParamType):  # type: ignore[type-arg] # generic only for mypy
             return datetime.fromisoformat(value).astimezone()
         except (ValueError, OverflowError, OSError):
             self.fail(f"{value!r} is not a time: write it as 2026-12-24T08:00 or 2026-12-24T08:00+01:00", param, ctx)
+
+
+def headers(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Return the headers that ``Name: value`` lines define: a callback for an option."""
+    found: dict[str, str] = {}
+    for line in values:
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip() or name.strip() in found:
+            message = f"{line!r}: write each header once, as 'Name: value'"
+            raise click.BadParameter(message)
+        found[name.strip()] = value.strip()
+    return found
 
 
 def variables(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

@@ -83,7 +83,10 @@ def _report(sending: Sending) -> None:
     if tally.invalid > len(tally.complaints):
         click.echo(f"and {tally.invalid - len(tally.complaints)} more", err=True)
     if sending.dry_run and first is not None:
-        click.echo(f"to       {first.recipients[0]}\nsubject  {first.subject}\n\n{first.body}\n")
+        click.echo(f"to       {first.recipients[0]}\nsubject  {first.subject}")
+        for name, value in dict(first.extra_headers or {}).items():
+            click.echo(f"{name}: {value}")
+        click.echo(f"\n{first.body}\n")
     done = "would be stored" if sending.dry_run else "stored"
     click.echo(f"{count(tally.stored, 'email')} {done} under the key {sending.key}")
     if tally.skipped:

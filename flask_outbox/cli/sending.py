@@ -13,7 +13,7 @@ from ..bulk.sending import Sending, default_key
 from ..state import current_state
 from ..store.models import Priority
 from .group import mail_cli
-from .parameters import Moment, variables
+from .parameters import Moment, headers, variables
 from .progress import store
 
 if TYPE_CHECKING:
@@ -44,18 +44,21 @@ def send_command(to: str, template: str, subject: str, context: dict[str, str]) 
     help="Urgent and normal email goes out before bulk.",
 )
 @click.option("--send-at", type=Moment(), help="Time to send: 2026-12-24T08:00; local time unless it has a UTC offset.")
+@click.option("--header", "extra", callback=headers, multiple=True, metavar="'NAME: VALUE'", help="A header, with variables.")
 @click.option("--dry-run", is_flag=True, help="Render and check every email, store none, and show the first.")
-def send_many_command(template: str, recipients: BinaryIO, subject: str, key: str | None, **options: Any) -> None:
+def send_many_command(
+    template: str, recipients: BinaryIO, subject: str, key: str | None, extra: dict[str, str], **options: Any
+) -> None:
     """Send a mail merge: one email from TEMPLATE to each of RECIPIENTS.
 
     RECIPIENTS is a CSV file in UTF-8, or - for standard input. Its first line names the columns: email is the address, and every
-    column is a variable in the template and in the subject. Invalid lines are reported by number and skipped.
+    column is a variable in the template, in the subject and in the headers. Invalid lines are reported by number and skipped.
 
     Nobody gets a second copy if you run the same command again: after an interruption it continues, and with a longer file it
     sends to the new recipients.
     """
     options["priority"] = Priority[options["priority"].upper()]
-    merge = MailMerge(subject, template)
+    merge = MailMerge(subject, template, extra)
     state = current_state()
     sending = Sending(state.engine, merge, default_key(template, subject) if key is None else key, **options)
     with seekable(recipients) as file:

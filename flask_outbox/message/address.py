@@ -9,7 +9,7 @@ from functools import lru_cache
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
 from ..errors import InvalidMessage
-from .header import encoded_words, reject_controls
+from .header import LINE, encoded_words, is_text, reject_controls
 
 # RFC 5322, 3.2.3: the characters of a display name that needs no quotes.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
@@ -17,6 +17,9 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 LONGEST_PLAIN_NAME = 60
 # If name and address together are longer, the address goes on a line of its own.
 LONGEST_MAILBOX = 62
+
+# One of several addresses: a comma in quotes or in angle brackets belongs to it.
+LISTED = re.compile(r'(?:"(?:[^"\\]|\\.)*"|<[^>]*>|[^,])+')
 
 # RFC 6761 reserves them, but a server of one's own may well deliver to root@localhost or scanner@printer.local.
 PRIVATE_DOMAIN = re.compile(rf"[@.](?:{'|'.join(map(re.escape, SPECIAL_USE_DOMAIN_NAMES))})$", re.IGNORECASE)
@@ -47,8 +50,10 @@ class Address:
         """Return the address for the header *header_name*, folded if it is long."""
         if not self.name:
             return self.envelope
-        name = self._phrase(len(header_name) + 2)
-        space = " " if len(name) + len(self.envelope) <= LONGEST_MAILBOX else "\r\n "
+        used = len(header_name) + 2
+        name = self._phrase(used)
+        # The space and the angle brackets are three characters.
+        space = " " if len(name) + len(self.envelope) <= min(LONGEST_MAILBOX, LINE - used - 3) else "\r\n "
         return f"{name}{space}<{self.envelope}>"
 
     def _phrase(self, used: int) -> str:
@@ -72,8 +77,8 @@ def parse(value: AddressLike | Address, field: str) -> Address:
     if isinstance(value, str):
         reject_controls(value, field)
         name, spec = _split(value, field)
-    elif isinstance(value, tuple) and len(value) == 2 and all(isinstance(part, str) for part in value):  # noqa: PLR2004 - a pair
-        name, spec = value
+    elif isinstance(value, tuple) and len(value) == 2 and all(map(is_text, value)):  # noqa: PLR2004 - a pair
+        name, spec = map(str, value)
         reject_controls(name, f"the name in {field}")
         reject_controls(spec, field)
     else:
@@ -81,6 +86,12 @@ def parse(value: AddressLike | Address, field: str) -> Address:
         raise InvalidMessage(message)
     local, domain = _check(spec.strip(), field)
     return Address(name.strip(), local, domain)
+
+
+def parse_list(value: str, field: str) -> list[Address]:
+    """Parse one or several addresses with commas between them, as a header holds them."""
+    reject_controls(value, field)
+    return [parse(found.group(), field) for found in LISTED.finditer(value) if found.group().strip()]
 
 
 def _split(value: str, field: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ..errors import InvalidMessage
-from .header import field, reject_controls
+from .header import as_text, field, is_text, reject_controls, unfold
 
 if TYPE_CHECKING:
     from flask_mail import Attachment, Message
@@ -70,14 +70,6 @@ def write_body(message: Message) -> BodyPart:
     return _multipart("mixed", [text, *files]) if files else text
 
 
-def as_text(value: object, what: str) -> str:
-    """Return *value* as a string: it may be a number or a lazy string, but not bytes or None. *what* names it in the error."""
-    if value is None or isinstance(value, bytes | bytearray | memoryview):
-        message = f"{what} is {type(value).__name__}, not a string"
-        raise InvalidMessage(message)
-    return str(value)
-
-
 def _utf8(text: str, what: str) -> bytes:
     try:
         return text.encode()
@@ -87,7 +79,7 @@ def _utf8(text: str, what: str) -> bytes:
 
 
 def as_headers(given: Any, what: str) -> dict[str, str]:
-    """Return header fields as a dict of strings; like Flask-Mail, take a dict or pairs. No name may occur twice."""
+    """Return header fields as a dict of unfolded strings; like Flask-Mail, take a dict or pairs. No name may occur twice."""
     try:
         pairs = [(as_text(name, f"a name in {what}"), value) for name, value in dict(given or {}).items()]
     except (TypeError, ValueError) as error:
@@ -98,7 +90,7 @@ def as_headers(given: Any, what: str) -> dict[str, str]:
     if twice is not None:
         message = f"{what} holds {twice!r:.100} twice"
         raise InvalidMessage(message)
-    return {name: as_text(value, f"the header {name!r:.100}") for name, value in pairs}
+    return {name: unfold(as_text(value, f"the header {name!r:.100}")) for name, value in pairs}
 
 
 def _multipart(subtype: str, parts: list[BodyPart], parameter: str = "") -> BodyPart:
@@ -110,9 +102,10 @@ def _multipart(subtype: str, parts: list[BodyPart], parameter: str = "") -> Body
 
 
 def _text(text: str, subtype: str, what: str) -> BodyPart:
-    if not isinstance(text, str):
+    if not is_text(text):
         message = f"{what} is {type(text).__name__}, not a string"
         raise InvalidMessage(message)
+    text = str(text)
     if "\0" in text:
         message = f"{what} holds a NUL character, which mail cannot carry: remove it"
         raise InvalidMessage(message)

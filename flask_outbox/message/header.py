@@ -11,7 +11,9 @@ from ..errors import BadHeader, InvalidMessage
 # RFC 5322, 2.2: printable ASCII without the colon. The longest registered name is shorter, and 70 characters fit on a line.
 NAME = re.compile(r"[!-9;-~]{1,70}")
 # These are for programs, which do not decode encoded words in them.
-STRUCTURED = re.compile(r"list-.*|references|in-reply-to|sender|return-path|precedence|auto-submitted", re.IGNORECASE)
+STRUCTURED = re.compile(r"list-.*|references|in-reply-to|precedence|auto-submitted", re.IGNORECASE)
+# RFC 5322, 2.2.3, and as gettext writes a long subject: a line break that a space follows is a fold.
+FOLDED = re.compile(r"\r\n(?=[ \t]+[^\s])")
 # All control characters except the tab, the two Unicode separators that Python's splitlines takes for line breaks, and surrogates.
 FORBIDDEN = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 LINE_BREAKS = "\r\n\x0b\x0c\x85\u2028\u2029"
@@ -21,6 +23,24 @@ LINE = 76
 LONGEST_WORD = 900
 # RFC 2047, 2: an encoded word is 75 characters at most; "=?utf-8?b?" and "?=" take 12 of them.
 ENCODED_WORD = 75 - 12
+
+
+def as_text(value: object, what: str) -> str:
+    """Return *value* as a string: it may be a number or a lazy string, but not bytes or None. *what* names it in the error."""
+    if value is None or isinstance(value, bytes | bytearray | memoryview):
+        message = f"{what} is {type(value).__name__}, not a string"
+        raise InvalidMessage(message)
+    return str(value)
+
+
+def is_text(value: object) -> bool:
+    """Return whether *value* is a string, or behaves like one, as Flask-Babel's lazy strings do."""
+    return isinstance(value, str) or callable(getattr(value, "encode", None))
+
+
+def unfold(value: str) -> str:
+    """Return a header's *value* without its folds; every other line break stays, and is refused."""
+    return FOLDED.sub("", value)
 
 
 def reject_controls(value: str, field: str) -> None:

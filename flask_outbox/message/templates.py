@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections import ChainMap
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from flask import Flask, request
 from jinja2 import StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
+from werkzeug.routing import BuildError
 
 from ..errors import InvalidMessage
 
@@ -23,11 +24,26 @@ if TYPE_CHECKING:
 
 # The errors of a wrong expression in a template; url_for raises a LookupError for an unknown endpoint.
 BROKEN = (TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+# As Flask's own url_for quotes an anchor.
+ANCHOR_SAFE = "%!#$&'()*+,/:;=?@"
 
 
 def halves(template: str) -> tuple[str, str]:
     """Return the file names of both halves of *template*."""
     return f"{template}.txt", f"{template}.html"
+
+
+def full_context(app: Flask, context: dict[str, Any]) -> dict[str, Any]:
+    """Return *context* with what the context processors of *app* add; raise InvalidMessage if one of them fails.
+
+    They cannot replace ``url_for``, as the usual recipe for cache busting does: its links would be relative.
+    """
+    full = context.copy()
+    with explained("a context processor of the app"):
+        app.update_template_context(full)
+    if "url_for" not in context:
+        full.pop("url_for", None)
+    return full
 
 
 def render(templates: Environment, template: str, context: dict[str, Any]) -> tuple[str, str]:
@@ -43,7 +59,7 @@ def _render(templates: Environment, name: str, context: dict[str, Any]) -> str:
 
 @contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Translate every error of a template into an InvalidMessage of one sentence; *what* names the template."""
+    """Translate every error of rendering into an InvalidMessage of one sentence; *what* names the template."""
     try:
         yield
     except TemplateNotFound as error:
@@ -57,8 +73,18 @@ def explained(what: str) -> Iterator[None]:
         message = f"{what} uses a variable that was not given: {error.message}"
         raise InvalidMessage(message) from error
     except BROKEN as error:
-        message = f"{what} cannot be rendered: {type(error).__name__}: {error}"
+        message = f"{what} cannot be rendered: {type(error).__name__}: {_first_line(error)}"
         raise InvalidMessage(message) from error
+    except RuntimeError as error:
+        # Flask's words for a proxy such as request or session without a request.
+        if "request context" not in _first_line(error):
+            raise
+        message = f"{what} needs a request, and there is none in a command or a worker: {_first_line(error)}"
+        raise InvalidMessage(message) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def mail_templates(app: Flask, base_url: str) -> Environment:
@@ -70,20 +96,24 @@ def mail_templates(app: Flask, base_url: str) -> Environment:
 
 
 def url_builder(app: Flask, base_url: str) -> Callable[..., str]:
-    """Return a ``url_for`` whose links are absolute and begin with *base_url*, never with a request's Host."""
+    """Return Flask's ``url_for``, except that every link is absolute and begins with *base_url*, never with a request's Host."""
     base = urlsplit(base_url)
     adapter = app.url_map.bind(base.netloc, base.path or "/", url_scheme=base.scheme)
 
-    def url_for(endpoint: str, *, _anchor: str | None = None, **values: Any) -> str:
-        for name in ("_external", "_scheme", "_method"):
+    def url_for(endpoint: str, *, _anchor: str | None = None, _method: str | None = None, **values: Any) -> str:
+        for name in ("_external", "_scheme"):
             values.pop(name, None)
         if endpoint.startswith("."):
             # As Flask does: relative to the blueprint of the request.
             blueprint = request.blueprint if request else None
             endpoint = f"{blueprint}{endpoint}" if blueprint else endpoint[1:]
         app.inject_url_defaults(endpoint, values)
-        url = adapter.build(endpoint, values, force_external=True)
-        return f"{url}#{_anchor}" if _anchor else url
+        try:
+            url = adapter.build(endpoint, values, method=_method, force_external=True)
+        except BuildError as error:
+            values.update(_anchor=_anchor, _method=_method, _scheme=None, _external=True)
+            return urljoin(base_url, app.handle_url_build_error(error, endpoint, values))
+        return url if _anchor is None else f"{url}#{quote(_anchor, safe=ANCHOR_SAFE)}"
 
     return url_for
 

@@ -7,6 +7,7 @@ needs SMTPUTF8.
 
 from __future__ import annotations
 
+import codecs
 import re
 import secrets
 import time
@@ -16,22 +17,20 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidMessage
+from ..errors import Incomplete, InvalidMessage
 from . import address
-from .body import as_headers, as_text, write_body
-from .header import field, fold
+from .body import as_headers, write_body
+from .header import as_text, field, fold, unfold
 
 if TYPE_CHECKING:
     from flask_mail import Message
 
-    from .address import Address
+    from .address import Address, AddressLike
 
 # RFC 5322, 3.6.4: words with dots between them on both sides; without quoted strings, which some servers refuse.
 MESSAGE_ID = re.compile(r"<[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*@[\w-]+(\.[\w-]+)*>", re.ASCII)
 LONGEST_MESSAGE_ID = 250
 EPOCH = datetime.fromtimestamp(0, UTC)
-# RFC 5322, 2.2.3, and as gettext writes a long subject: a line break that a space follows is a fold.
-FOLDED = re.compile(r"\r\n(?=[ \t]+[^\s])")
 # RFC 5322, 3.6.3 and 3.4: the usual To for a message with Bcc alone; without To or Cc some filters take a message for spam.
 NO_VISIBLE_RECIPIENT = "To: undisclosed-recipients:;\r\n"
 # Headers that Message has an argument for, and headers that the writer makes.
@@ -43,15 +42,29 @@ OWN_HEADERS = {
     "subject",
     "reply-to",
     "date",
+    "resent-bcc",
     "mime-version",
     "content-type",
     "content-transfer-encoding",
 }
+# They name addresses, which are encoded differently from text: RFC 5322, 3.6; RFC 8098, 2.1; and headers of common use.
+ADDRESSES = re.compile(
+    r"(resent-)?(sender|from|to|cc|reply-to)|disposition-notification-to|return-receipt-to|x-confirm-reading-to|errors-to"
+    r"|mail-followup-to|mail-reply-to",
+    re.IGNORECASE,
+)
+# RFC 5322, 3.6.2: one address, and no list.
+ONE_ADDRESS = re.compile(r"(resent-)?sender", re.IGNORECASE)
+# What Flask-Mail's mail_options may hold, because the library sends it by itself where the server wants it.
+OWN_OPTIONS = re.compile(r"SMTPUTF8|BODY=(8BITMIME|7BIT)|SIZE=\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenMessage:
-    """A message as it is sent: its bytes in *source*, and the addresses of its envelopes."""
+    """A message as it is sent: its bytes in *source*, and the addresses of its envelopes.
+
+    *sender* is the address of MAIL FROM, which gets the bounces.
+    """
 
     source: bytes
     sender: Address
@@ -60,20 +73,25 @@ class WrittenMessage:
     message_id: str
 
 
-def write(message: Message) -> WrittenMessage:
-    """Write *message*; raise InvalidMessage, with the name of the field, if it could never be sent."""
+def write(message: Message, *, send_at: datetime | None = None, envelope_from: AddressLike | None = None) -> WrittenMessage:
+    """Write *message*; raise InvalidMessage, with the name of the field, if it could never be sent.
+
+    Its Date, unless it has one, is the moment it goes out: *send_at*, or now. *envelope_from* gets the bounces instead of the
+    sender.
+    """
     if not message.sender:
         text = "the message has no sender: pass sender=, or set MAIL_DEFAULT_SENDER"
-        raise InvalidMessage(text)
+        raise Incomplete(text)
     sender = address.parse(message.sender, "sender")
     to, cc, bcc = (_parse_all(message, group) for group in ("recipients", "cc", "bcc"))
     recipients = {recipient.envelope: recipient for recipient in [*to, *cc, *bcc]}
     if not recipients:
         text = "the message has no recipient: give it at least one in recipients, cc or bcc"
-        raise InvalidMessage(text)
-    subject = "" if message.subject is None else FOLDED.sub("", as_text(message.subject, "the subject"))
+        raise Incomplete(text)
+    subject = "" if message.subject is None else unfold(as_text(message.subject, "the subject"))
     extra = as_headers(message.extra_headers, "extra_headers")
     message_id = _message_id(extra, sender)
+    _check_options(message)
     body = write_body(message)
     head = [
         _addresses("From", [sender]),
@@ -81,14 +99,15 @@ def write(message: Message) -> WrittenMessage:
         _addresses("Cc", cc),
         _addresses("Reply-To", _reply_to(message.reply_to)),
         field("Subject", subject) if subject else "",
-        f"Date: {_date(message.date)}\r\n",
+        f"Date: {_date(message.date, send_at)}\r\n",
         f"Message-ID: {message_id}\r\n",
         *_extra(extra),
         "MIME-Version: 1.0\r\n",
         body.head,
         "\r\n",
     ]
-    return WrittenMessage("".join(head).encode() + body.content, sender, tuple(recipients.values()), subject, message_id)
+    bounces = address.parse(envelope_from, "envelope_from") if envelope_from else sender
+    return WrittenMessage("".join(head).encode() + body.content, bounces, tuple(recipients.values()), subject, message_id)
 
 
 def _parse_all(message: Message, group: str) -> list[Address]:
@@ -110,10 +129,31 @@ def _reply_to(given: Any) -> list[Address]:
     return [address.parse(value, "reply_to") for value in (given if isinstance(given, list) else [given])]
 
 
-def _date(seconds: float | None) -> str:
+def _check_options(message: Message) -> None:
+    """Raise InvalidMessage for an argument of Flask-Mail's Message that this library does not support."""
+    if message.charset and not _is_utf8(message.charset):
+        text = f"the charset is {message.charset!r:.100}: every message is UTF-8, which all mail readers understand. Leave it out"
+        raise InvalidMessage(text)
+    refused = [option for option in message.mail_options or () if not OWN_OPTIONS.fullmatch(str(option))]
+    for name, options in (("mail_options", refused), ("rcpt_options", message.rcpt_options)):
+        if options:
+            text = f"{name} holds {options[0]!r:.100}, which is not supported: the library itself chooses the options for SMTP"
+            raise InvalidMessage(text)
+
+
+def _is_utf8(charset: str) -> bool:
+    """Return whether *charset* is UTF-8 or a part of it."""
+    try:
+        return codecs.lookup(charset).name in {"utf-8", "ascii"}
+    except (LookupError, TypeError):
+        return False
+
+
+def _date(seconds: float | None, send_at: datetime | None) -> str:
     text = f"the date is {seconds!r:.100}: give seconds since 1970, as time.time() does"
     try:
-        moment = datetime.fromtimestamp(time.time() if seconds is None else seconds, UTC)
+        now = datetime.now(UTC)
+        moment = max(send_at or now, now) if seconds is None else datetime.fromtimestamp(seconds, UTC)
     except (TypeError, ValueError, OverflowError, OSError) as error:
         raise InvalidMessage(text) from error
     if moment < EPOCH:
@@ -146,10 +186,21 @@ def _extra(extra: dict[str, str]) -> list[str]:
     names = {name.lower() for name in extra}
     taken = sorted(names & OWN_HEADERS)
     if taken:
-        text = (
-            f"extra_headers holds {', '.join(taken)}: use the message's own arguments for that (bcc is never written into a header)"
-        )
+        text = f"extra_headers holds {', '.join(taken)}: use the message's own arguments for that (no header ever holds a Bcc)"
+        raise InvalidMessage(text)
+    if "return-path" in names:
+        text = "extra_headers holds Return-Path, which the recipient's server writes: hand envelope_from to enqueue instead"
         raise InvalidMessage(text)
     # RFC 3834, 5: vacation replies do not answer such a message.
     automatic = [] if "auto-submitted" in names else ["Auto-Submitted: auto-generated\r\n"]
-    return automatic + [field(name, value) for name, value in extra.items()]
+    return automatic + [_header(name, value) for name, value in extra.items()]
+
+
+def _header(name: str, value: str) -> str:
+    if not ADDRESSES.fullmatch(name):
+        return field(name, value)
+    people = address.parse_list(value, f"the header {name}")
+    if not people or (len(people) > 1 and ONE_ADDRESS.fullmatch(name)):
+        text = f"the header {name} holds {len(people)} addresses: give it one"
+        raise InvalidMessage(text)
+    return _addresses(name, people)

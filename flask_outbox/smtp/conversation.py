@@ -88,7 +88,7 @@ class Conversation(SmtpConnection):
         if limit.isdigit() and 0 < int(limit) < size:
             return Refused(f"5.3.4 the message has {size} bytes, the server takes {limit} at most")
         if email.needs_smtputf8 and not self.has_extn("smtputf8"):
-            return Refused("5.6.7 the address has letters beyond ASCII before the @, and the server does not offer SMTPUTF8")
+            return Refused("5.6.7 an address has letters beyond ASCII before the @, and the server does not offer SMTPUTF8")
         return None
 
     def _commands(self, email: Envelope) -> list[str]:

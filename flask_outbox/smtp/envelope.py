@@ -20,8 +20,13 @@ class Envelope(NamedTuple):
 
     @property
     def needs_smtputf8(self) -> bool:
-        """Return whether an address has letters beyond ASCII; domains are ASCII here, so only a local part can have them."""
-        return not (self.sender.isascii() and self.recipient.isascii())
+        """Return whether an address of the envelope or the header has letters beyond ASCII (RFC 6531, 3.1 and 3.2).
+
+        The header counts for every recipient of the message. It alone is read: the writer makes each body 7-bit clean, and a
+        large one must not be read again for each recipient.
+        """
+        header = self.source[: self.source.find(b"\r\n\r\n")]
+        return not (self.sender.isascii() and self.recipient.isascii() and header.isascii())
 
 
 class Reply(NamedTuple):

@@ -176,7 +176,8 @@ class Attempt(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     email_id: Mapped[int] = mapped_column(sa.ForeignKey(Email.id, ondelete="CASCADE"), index=True)
     started_at: Mapped[datetime]
-    seconds: Mapped[float]
+    # Not by the annotation alone: SQLAlchemy 2.0 makes a Float of it, and 2.1 a Double, which Alembic takes for a change.
+    seconds: Mapped[float] = mapped_column(sa.Double)
     worker: Mapped[str] = mapped_column(sa.String(100))
     outcome: Mapped[str] = mapped_column(sa.String(12))
     code: Mapped[int | None] = mapped_column(sa.SmallInteger)

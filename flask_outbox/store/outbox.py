@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, Engine
 
-log = logging.getLogger(__name__)
-
 # Most emails in one claim: enough to make the cost of a claim small. A slow caller claims fewer.
 BATCH = 200
 # Messages up to this size, in bytes, are loaded with the claim, 10 MB at most; a larger one is loaded right before it is sent.

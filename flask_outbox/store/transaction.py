@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# https://www.postgresql.org/docs/current/monitoring-stats.html: the counts of this transaction alone, as of now.
+CHANGED_ROWS = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_xact_all_tables"
+
 JOINED, WORK = f"{__name__}.joined", f"{__name__}.work"
 
 
@@ -72,9 +75,10 @@ class Joined:
         return [entry.message for entry in self.entries]
 
     @property
-    def count(self) -> int:
-        """Return how many emails have joined."""
-        return sum(len(entry.emails) for entry in self.entries)
+    def counted(self) -> str:
+        """Return how many emails have joined, as words for a log."""
+        number = sum(len(entry.emails) for entry in self.entries)
+        return "1 email" if number == 1 else f"{number} emails"
 
     @property
     def is_due(self) -> bool:
@@ -87,7 +91,7 @@ class Joined:
 class Work:
     """What one session's transaction has done so far, according to SQLAlchemy's events.
 
-    *connections* maps each connection of the transaction to SQLite's count of changed rows when it joined, or to None.
+    *connections* maps each connection of the transaction to its count of changed rows when it joined, or to None if it has none.
     """
 
     has_written: bool = False
@@ -107,7 +111,8 @@ def is_in_progress(session: Session) -> bool:
 
     That is: objects added, changed or deleted, an explicit ``begin()``, a savepoint, or a statement of this transaction that
     has written or locked rows. The last is asked of the database: PostgreSQL gives a transaction an id when it first writes,
-    and SQLite counts changed rows.
+    and SQLite counts changed rows. A transaction around a test has an id of its own; inside it, PostgreSQL's count of changed rows
+    decides.
     """
     # First, because each access builds session.new anew: in a loop of sends that would take quadratic time.
     joined: Joined | None = session.info.get(JOINED)
@@ -121,26 +126,34 @@ def is_in_progress(session: Session) -> bool:
     is_explicit = transaction.origin is SessionTransactionOrigin.BEGIN or session.in_nested_transaction()
     if is_explicit or work.has_written:
         return True
-    # The outer transaction of a test has its own id; the events above have shown what the session itself has written.
-    is_inside = isinstance(session.get_bind(sa.inspect(Email)), sa.Connection)
-    return any(_has_written(connection, before, is_inside=is_inside) for connection, before in work.connections.items())
+    return any(_has_written(connection, before) for connection, before in work.connections.items())
 
 
-def _has_written(connection: Connection, before: int | None, *, is_inside: bool) -> bool:
+def _has_written(connection: Connection, before: int | None) -> bool:
     if connection.closed or connection.invalidated:
         return False
-    if connection.dialect.name == "postgresql":
-        if is_inside:
-            return False
-        # https://www.postgresql.org/docs/current/functions-info.html: null until the transaction has written or locked a row.
-        return connection.exec_driver_sql("SELECT txid_current_if_assigned()").scalar() is not None
-    return before is not None and _changes(connection) != before
+    if before is not None:
+        return _changes(connection) != before
+    if connection.dialect.name != "postgresql":
+        return False
+    # https://www.postgresql.org/docs/current/functions-info.html: null until the transaction has written or locked a row.
+    return connection.exec_driver_sql("SELECT txid_current_if_assigned()").scalar() is not None
 
 
 def _changes(connection: Connection) -> int | None:
-    """Return how many rows SQLite's *connection* has changed since it was opened; None for another database."""
+    """Return how many rows *connection* has changed: on SQLite since it was opened, on PostgreSQL in this transaction."""
+    if connection.dialect.name == "postgresql":
+        return connection.exec_driver_sql(CHANGED_ROWS).scalar()
     count: int | None = getattr(connection.connection.driver_connection, "total_changes", None)
     return count
+
+
+def _is_outer(session: Session, connection: Connection) -> bool:
+    """Return whether *session* was bound to *connection* itself, inside a transaction that will end after the session's."""
+    try:
+        return session.get_bind(sa.inspect(Email)) is connection
+    except sa.exc.UnboundExecutionError:
+        return False
 
 
 def watch_engine(engine: Engine) -> None:
@@ -153,7 +166,7 @@ def watch_sessions() -> None:
     """Learn how the transactions of all sessions in this process end.
 
     The listeners are on SQLAlchemy's Session class, so that they also cover a session with which the host or its tests replace
-    another. A session without mail costs two dictionary look-ups.
+    another. A session without mail costs two dictionary look-ups and, on PostgreSQL, one look at its bind.
     """
     if event.contains(Session, "after_transaction_end", _after_transaction_end):
         return
@@ -168,7 +181,8 @@ def watch_sessions() -> None:
 def _after_begin(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
     work: Work = session.info.setdefault(WORK, Work())
     if connection not in work.connections:
-        work.connections[connection] = _changes(connection) if connection.dialect.name == "sqlite" else None
+        is_counted = connection.dialect.name == "sqlite" or _is_outer(session, connection)
+        work.connections[connection] = _changes(connection) if is_counted else None
 
 
 def _after_flush(session: Session, _: Any) -> None:

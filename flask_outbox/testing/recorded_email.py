@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from email import message_from_bytes, policy
+from email import message_from_string, policy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,6 @@ class RecordedEmail:
 
     recipient: str
     subject: str
-    sender: str
     message_id: str
     source: bytes = field(repr=False)
     template: str | None
@@ -48,12 +47,19 @@ class RecordedEmail:
     @cached_property
     def message(self) -> EmailMessage:
         """Return the stored message, parsed by the standard library; ``message["Reply-To"]`` is a header."""
-        return message_from_bytes(self.source, policy=policy.default)
+        # message_from_bytes() does not read an address beyond ASCII.
+        return message_from_string(self.source.decode(), policy=policy.default)
 
     @property
     def headers(self) -> dict[str, str]:
         """Return every header by its name."""
         return {name: str(value) for name, value in self.message.items()}
+
+    @property
+    def sender(self) -> str:
+        """Return the address in the header From, which may differ from ``enqueue``'s *envelope_from*."""
+        address: str = self.message["From"].addresses[0].addr_spec
+        return address
 
     @property
     def recipients(self) -> list[str]:

@@ -79,7 +79,6 @@ class RecordedOutbox(RecordedEmails):
                 RecordedEmail(
                     recipient=row.recipient,
                     subject=content.subject,
-                    sender=content.sender,
                     message_id=content.message_id,
                     source=content.source or b"",
                     template=template,

@@ -16,6 +16,7 @@ SITE_NAMES = {
     "MAIL_REDIS_URL": "REDIS_URL",
     "MAIL_REDIS_TLS_VERIFY": "REDIS_TLS_VERIFY",
     "MAIL_BASE_URL": "FLASKY_BASE_URL",
+    "MAIL_TEMPLATE_SENDER": "FLASKY_MAIL_SENDER",
     "MAIL_SUBJECT_PREFIX": "FLASKY_MAIL_SUBJECT_PREFIX",
     "MAIL_DELIVERY": "FLASKY_MAIL_DISPATCH",
 }
@@ -28,6 +29,7 @@ def for_mail(settings: Settings) -> dict[str, Any]:
         "MAIL_REDIS_URL": settings.redis_url,
         "MAIL_REDIS_TLS_VERIFY": settings.redis_tls_verify,
         "MAIL_BASE_URL": settings.base_url,
+        "MAIL_TEMPLATE_SENDER": settings.flasky_mail_sender,
         "MAIL_SUBJECT_PREFIX": settings.flasky_mail_subject_prefix,
         "MAIL_DELIVERY": settings.flasky_mail_dispatch or ("rq" if settings.redis_url else "thread"),
         "MAIL_DEFAULT_SENDER": settings.mail_default_sender or settings.flasky_mail_sender,

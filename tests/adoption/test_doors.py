@@ -97,6 +97,15 @@ def test_every_door_has_a_timeout(make_mail: Any, smtp: SmtpServer, door: Any) -
     assert time.monotonic() - begun < 3
 
 
+def test_there_is_no_way_round_the_transport(make_mail: Any, smtp: SmtpServer) -> None:
+    app, mail = make_mail()
+    with app.app_context(), mail.connect() as connection:
+        assert connection.host is None
+        with pytest.raises(RuntimeError, match=r"opened by send\(\)"):
+            connection.configure_host()
+    assert smtp.connections == 0
+
+
 def test_record_messages_sees_the_outbox_too(make_mail: Any, smtp: SmtpServer) -> None:
     """Also if the bell fails: what was committed was dispatched."""
     app, mail = make_mail()

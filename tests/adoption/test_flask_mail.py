@@ -11,8 +11,6 @@ import pytest
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_outbox import InvalidMessage
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -277,7 +275,7 @@ def test_without_recipients_or_sender_nothing_is_sent(make_app: Callable[..., Ap
             app.Message("Hello", recipients=[], body="testing", sender="me@b.example"),
             app.Message("Hello", recipients=["to@b.example"], body="testing"),
         ):
-            with pytest.raises((AssertionError, InvalidMessage)):
+            with pytest.raises(AssertionError):
                 app.mail.send(message)
     assert smtp.accepted == []
 

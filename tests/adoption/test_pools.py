@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool, QueuePool
 
-from flask_outbox import Mail, send_email
+from flask_outbox import Email, Mail, send_email
 from flask_outbox.store.database import Database
+from tests.servers import wait_until
+
+if TYPE_CHECKING:
+    from flask_outbox.testing import SmtpServer
 
 
 @pytest.mark.parametrize(
@@ -41,6 +45,20 @@ def test_the_twin_keeps_what_the_host_has_set_up(make_engine: Any, sqlalchemy_ur
     with engine.connect(), other.connect() as connection:
         assert connection.get_execution_options()["mine"] == 1
     assert seen == ["connect", "connect"]
+
+
+def test_an_idle_thread_keeps_no_connection_of_the_pool(
+    make_flask: Any, make_engine: Any, sqlalchemy_url: str, smtp: SmtpServer
+) -> None:
+    engine = make_engine(sqlalchemy_url, poolclass=QueuePool, pool_size=8)
+    Email.metadata.create_all(engine)
+    app = make_flask(MAIL_DELIVERY="thread")
+    Mail(app, db=engine)
+    with app.app_context():
+        send_email("a@b.example", "Hi", "hello", name="susan")
+        smtp.wait_for(1)
+        wait_until(lambda: engine.pool.checkedout() == 0, what="the thread to give its connections back")
+        app.extensions["mail"].bell.stop()
 
 
 def test_one_may_deliver_while_the_session_has_the_only_connection(make_flask: Any, make_engine: Any, postgresql_url: str) -> None:

@@ -100,6 +100,10 @@ POSTGRESQL_READS = [
     "SELECT now(), txid_current_if_assigned()",
     "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
     "DECLARE c CURSOR FOR SELECT 1",
+    "NOTIFY news, 'x'",
+    "SELECT pg_notify('news', 'x')",
+    "SELECT pg_advisory_xact_lock(1)",
+    "SELECT pg_try_advisory_xact_lock_shared(1)",
 ]
 POSTGRESQL_WORK = [
     "SELECT grow()",
@@ -126,6 +130,22 @@ def test_on_postgresql_whatever_writes_or_locks_is_work(on_postgresql: Any, in_o
     send()
     on_postgresql.session.rollback()
     assert in_outbox(on_postgresql.engine) == []
+
+
+@pytest.mark.parametrize("joins", [False, True])
+def test_on_postgresql_begin_keeps_a_setting_and_a_lock_that_the_commit_of_an_email_would_end(
+    on_postgresql: Any, in_outbox: Any, *, joins: bool
+) -> None:
+    session = on_postgresql.session
+    if joins:
+        session.begin()
+    session.execute(sa.text("SELECT set_config('app.tenant', 'susan', true), pg_advisory_xact_lock(1)"))
+    send()
+    held = session.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"))
+    tenant = session.scalar(sa.text("SELECT current_setting('app.tenant', true)"))
+    assert (held, tenant or "") == ((1, "susan") if joins else (0, ""))
+    session.commit()
+    assert in_outbox(on_postgresql.engine) == ["a@b.example"]
 
 
 def test_in_a_failed_transaction_postgresql_says_so_itself(on_postgresql: Any, in_outbox: Any) -> None:

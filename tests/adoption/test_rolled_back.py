@@ -112,6 +112,59 @@ def test_it_joins_what_the_view_has_in_progress(
     assert caplog.text == ""
 
 
+CHANGES: dict[str, Callable[[Any], object]] = {
+    "as text": lambda db: db.session.execute(sa.text("INSERT INTO \"user\" (name) VALUES ('john')")),
+    "as text with RETURNING": lambda db: db.session.execute(
+        sa.text("INSERT INTO \"user\" (name) VALUES ('john') RETURNING id")
+    ).all(),
+    "on the connection": lambda db: db.session.connection().execute(sa.insert(db.User).values(name="john")),
+    "an update as text": lambda db: db.session.execute(sa.text("UPDATE \"user\" SET name = 'john'")),
+    "a deletion as text": lambda db: db.session.execute(sa.text('DELETE FROM "user"')),
+}
+READS: dict[str, Callable[[Any], object]] = {
+    "nothing": lambda db: None,
+    "a SELECT as text": lambda db: db.session.execute(sa.text('SELECT * FROM "user"')).all(),
+    "an update of no row": lambda db: db.session.execute(sa.text('UPDATE "user" SET name = name WHERE id = 0')),
+}
+
+
+def prepare(db: Any) -> None:
+    """Store what a test would, so that the outer transaction has an id."""
+    db.session.add(db.User(name="susan"))
+    db.session.commit()
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_a_change_that_the_session_does_not_see_is_work_too(
+    flask_sqlalchemy_host: tuple[Flask, Any], recipe: Any, in_outbox: Any, change: Callable[[Any], object]
+) -> None:
+    app, db = flask_sqlalchemy_host
+    app.extensions["mail"].bell = bell = CountingBell()
+    with recipe(db) as connection:
+        prepare(db)
+        change(db)
+        send()
+        assert bell.count == 0
+        db.session.commit()
+        assert bell.count == 1
+        send("b@b.example")
+        assert bell.count == 2, "the next transaction begins afresh"
+        assert in_outbox(connection) == ["a@b.example", "b@b.example"]
+
+
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_with_nothing_but_reads_it_is_committed_at_once_there_too(
+    flask_sqlalchemy_host: tuple[Flask, Any], recipe: Any, read: Callable[[Any], object]
+) -> None:
+    app, db = flask_sqlalchemy_host
+    app.extensions["mail"].bell = bell = CountingBell()
+    with recipe(db):
+        prepare(db)
+        read(db)
+        send()
+        assert bell.count == 1
+
+
 def test_a_rollback_of_the_view_takes_its_email_and_leaves_what_the_test_prepared(
     flask_sqlalchemy_host: tuple[Flask, Any], in_outbox: Any
 ) -> None:

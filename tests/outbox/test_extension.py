@@ -72,8 +72,9 @@ def test_a_refused_recipient_is_named_and_the_others_get_theirs(smtp: SmtpServer
 @pytest.mark.usefixtures("context")
 def test_every_recipient_that_is_refused_is_named(smtp: SmtpServer) -> None:
     smtp.on("RCPT", reply("550 5.1.1 no such user"), reply("451 4.7.1 later"))
-    with pytest.raises(Refused, match=r"a@b\.example: 550 .*; b@b\.example: 451 "):
+    with pytest.raises(Refused, match=r"a@b\.example: 550 .*; b@b\.example: 451 ") as raised:
         mail.send(message("a@b.example", "b@b.example", "c@b.example"))
+    assert (raised.value.code, raised.value.enhanced) == (550, "5.1.1")
     assert [one.recipient for one in smtp.accepted] == ["c@b.example"]
 
 
@@ -120,9 +121,19 @@ def test_a_goodbye_that_fails_is_no_failure_and_no_second_copy(
 @pytest.mark.usefixtures("context")
 def test_a_server_that_accepts_and_says_nothing_leaves_it_uncertain(smtp: SmtpServer) -> None:
     smtp.on("DOT", accept_then_drop)
-    with pytest.raises(Deferred):
+    with pytest.raises(Deferred) as raised:
         mail.send(message())
+    assert raised.value.uncertain
     assert len(smtp.accepted) == 1
+
+
+@pytest.mark.usefixtures("context")
+@pytest.mark.parametrize(("answer", "ours"), [("530 5.7.0 Authentication required", True), ("421 4.3.2 going down", False)])
+def test_an_unavailable_server_says_whether_the_cause_is_ours(smtp: SmtpServer, answer: str, *, ours: bool) -> None:
+    smtp.on("MAIL", reply(answer), always=True)
+    with pytest.raises(Unavailable) as raised:
+        mail.send(message())
+    assert (raised.value.ours, raised.value.enhanced) == (ours, answer.split()[1])
 
 
 @pytest.mark.usefixtures("context")

@@ -39,6 +39,7 @@ DEFAULTS = {
     "redis_tls_verify": True,
     "redis_prefix": "",
     "base_url": "",
+    "template_sender": None,
     "subject_prefix": "",
     "retry_for": timedelta(days=3),
     "rate": "",

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import flasky
 from flasky.mail import Message, compose, mail, send_email
 from flasky.models import User
+from tests.lettered import with_letter, write_people
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from flask import Flask
 
@@ -32,3 +34,17 @@ def test_the_sites_own_mail_has_the_sites_sender_and_a_plain_message_the_default
         send_email("you@example.com", "Hi", "mail/new_user", user=User(username="susan"))
         mail.send(Message("Hi", ["you@example.com"], "text"))
     assert [one.message["From"].addresses[0].addr_spec for one in smtp.wait_for(2)] == ["site@example.com", "default@example.com"]
+
+
+def test_the_commands_send_from_the_site_too(make_app: Callable[..., Flask], smtp: SmtpServer, tmp_path: Path) -> None:
+    app = with_letter(make_app(flasky_mail_sender="Site <site@example.com>", mail_default_sender="default@example.com"))
+    file = write_people(tmp_path / "people.csv", 1)
+    run = app.test_cli_runner().invoke
+    for words in (
+        ["send-many", "mail/letter", str(file)],
+        ["send", "a@b.example", "mail/letter", "-c", "name=a", "-c", "number=1"],
+    ):
+        result = run(args=["mail", *words, "-s", "Hi"])
+        assert result.exit_code == 0, result.output
+    assert [one.message["From"] for one in smtp.wait_for(2)] == ["Site <site@example.com>"] * 2
+    assert {one.sender for one in smtp.accepted} == {"site@example.com"}

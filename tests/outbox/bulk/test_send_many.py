@@ -178,6 +178,63 @@ def test_bad_options_get_a_sentence(send_many: Any, outbox: Any, words: list[str
     assert outbox() == []
 
 
+# Headers
+
+UNSUBSCRIBE = "List-Unsubscribe: <https://b.example/leave?n={{ number|urlencode }}>, <mailto:leave@b.example>"
+
+
+def test_headers_are_rendered_and_a_list_is_named_beside_its_unsubscribe(send_many: Any, app: Flask, smtp: SmtpServer) -> None:
+    one_click = "List-Unsubscribe-Post: List-Unsubscribe=One-Click"
+    assert send_many(PEOPLE, "--header", UNSUBSCRIBE, "--header", one_click, "--header", "X-Name: {{ name }}").exit_code == 0
+    app.test_cli_runner().invoke(args=["mail", "deliver"])
+    first, second = (accepted.message for accepted in smtp.accepted)
+    assert first["List-Unsubscribe"] == "<https://b.example/leave?n=1>, <mailto:leave@b.example>"
+    assert second["List-Unsubscribe"] == "<https://b.example/leave?n=2>, <mailto:leave@b.example>"
+    assert second["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert first["X-Name"] == "Susan & Söhne"
+    assert {first["List-Id"], second["List-Id"]} == {"<mail-letter.example.com>"}
+
+
+def test_a_list_id_of_one_s_own_stays_and_none_is_added_without_need(send_many: Any, outbox: Any) -> None:
+    send_many(PEOPLE, "--header", UNSUBSCRIBE, "--header", "list-id: News <news.b.example>")
+    send_many(PEOPLE, "--key", "again")
+    first, *_, last = (one.content.source for one in outbox())
+    assert first.lower().count(b"list-id:") == 1
+    assert b"list-id: News <news.b.example>\r\n" in first
+    assert b"list-" not in last.lower()
+
+
+def test_a_dry_run_shows_the_headers(send_many: Any) -> None:
+    shown = send_many(PEOPLE, "--dry-run", "--header", "X-Name: {{ name }}").stdout
+    assert "subject  [Flasky] Hello Susan & Söhne\nX-Name: Susan & Söhne\n\nDear" in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["X-Name"], "'X-Name': write each header once, as 'Name: value'"),
+        ([": x"], "': x': write each header once"),
+        (["X-A: 1", "X-A: 2"], "'X-A: 2': write each header once"),
+        (["X-A: {{ nome }}"], "the header X-A uses a variable that was not given: 'nome'"),
+        (["X-A: {{"], "the header X-A is broken in line 1"),
+        (["X-A: a\nBcc: eve@evil.example"], "the header X-A holds a line break"),
+        (["X A: 1"], "is no name for a header"),
+        (["Bcc: eve@evil.example"], "extra_headers holds bcc"),
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_one_sentence(send_many: Any, outbox: Any, given: list[str], words: str) -> None:
+    result = send_many(PEOPLE, *(word for header in given for word in ("--header", header)))
+    assert result.exit_code != 0
+    assert words in result.stderr.splitlines()[-1]
+    assert outbox() == []
+
+
+def test_a_line_break_in_a_cell_does_not_get_into_a_header(send_many: Any, outbox: Any) -> None:
+    result = send_many(PEOPLE + 'eve@b.example;"x\nBcc: eve@evil.example";3\n', "--header", "X-Name: {{ name }}", subject="Hi")
+    assert "line 4: the header X-Name holds a line break" in result.stderr
+    assert len(outbox()) == 2
+
+
 # Who delivers it
 
 

@@ -259,6 +259,16 @@ def test_a_local_part_beyond_ascii_needs_smtputf8(smtp: SmtpServer, transport: T
         send(transport, "zoë@example.com")
 
 
+def test_a_header_beyond_ascii_needs_smtputf8_for_every_recipient(smtp: SmtpServer, transport: Transport) -> None:
+    source = "To: zoë@example.com, b@example.com\r\n\r\nbody\r\n".encode()
+    transport.transmit(Envelope("a@example.com", "b@example.com", source))
+    assert f"MAIL FROM:<a@example.com> SIZE={len(source)} SMTPUTF8" in smtp.commands
+    transport.close()
+    smtp.extensions.remove("SMTPUTF8")
+    with pytest.raises(Refused, match="SMTPUTF8"):
+        transport.transmit(Envelope("a@example.com", "b@example.com", source))
+
+
 @pytest.mark.parametrize(("stage", "used"), [("CONNECT", False), ("RCPT", False), ("RCPT", True), ("DOT", False), ("DOT", True)])
 def test_cut_ends_a_wait_at_once_and_allows_no_new_connection(smtp: SmtpServer, stage: str, used: bool) -> None:
     transport = Transport(Server("127.0.0.1", smtp.port, timeout=30))

@@ -54,6 +54,16 @@ def test_a_message_that_was_made_by_hand_has_no_template_and_no_halves(app: Flas
     assert (email.template, email.context, email.html, email.attachments) == (None, {}, None, [])
 
 
+def test_an_address_beyond_ascii_and_bounces_elsewhere_do_not_change_who_it_is_from_and_to(
+    app: Flask, outbox: RecordedOutbox
+) -> None:
+    with app.app_context():
+        message = Message("hi", ["zoë@example.com"], "text", sender="Me <mé@example.com>")
+        enqueue(message, envelope_from="bounces@example.com")
+    email = outbox.to("zoë@example.com").one()
+    assert (email.sender, email.recipients) == ("mé@example.com", ["zoë@example.com"])
+
+
 def test_an_email_of_a_request_is_there_after_it(app: Flask, outbox: RecordedOutbox) -> None:
     app.test_client().post("/users/susan")
     assert recipients(outbox) == ["susan@example.com"]
