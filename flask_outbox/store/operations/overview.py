@@ -47,10 +47,9 @@ def newest_emails(session: Session, limit: int, status: Status | None = None) ->
 
 
 def newest_to(session: Session, address: str, limit: int) -> Sequence[Email]:
-    """Return the newest emails to *address*, whatever the case of its letters.
-
-    This reads every row, because the index on the recipient is case-sensitive; another index needs a migration.
-    """
-    # SQLite lowercases only ASCII, so compare the exact address as well.
-    same = sa.or_(sa.func.lower(Email.recipient) == address.lower(), Email.recipient == address)
-    return session.scalars(sa.select(Email).where(same).order_by(Email.id.desc()).limit(limit)).all()
+    """Return the newest emails to *address*, whatever the case of its letters."""
+    lower = address.lower()
+    # An older version, which may still run during an upgrade, leaves recipient_lower empty.
+    unknown = sa.and_(Email.recipient_lower.is_(None), sa.func.lower(Email.recipient) == lower)
+    ids = sa.union_all(*(sa.select(Email.id).where(same) for same in (Email.recipient_lower == lower, unknown)))
+    return session.scalars(sa.select(Email).where(Email.id.in_(ids)).order_by(Email.id.desc()).limit(limit)).all()
