@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import weakref
+from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from .smtp.server import Server
 from .smtp.staging import Staging
 from .smtp.transport import Transport
 from .store.enqueue import Enqueuer
+from .store.operations.health import read_health
 from .store.outbox import Outbox
 from .store.statements import InsertStatements
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from .delivery.rq_worker import Worker
     from .settings import MailSettings
     from .store.database import Database
+    from .store.operations.health import HealthReport
     from .store.transaction import Joined
 
 log = logging.getLogger(__name__)
@@ -164,6 +167,10 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
     def ring(self) -> None:
         """Ring the bell, so that due mail is delivered at once."""
         self.bell.ring()
+
+    def health(self) -> HealthReport:
+        """Return whether mail goes out, and if not, why."""
+        return read_health(self.engine, quiet_for=timedelta(seconds=self.rate.window if self.rate else 0))
 
     def end_pause(self) -> None:
         """End the pause after an SMTP error, so that the server is tried again at once."""

@@ -36,6 +36,11 @@ class Rate:
             options = {"socket_connect_timeout": REDIS_TIMEOUT, "socket_timeout": REDIS_TIMEOUT, **redis_options}
             self._shared = MovingWindowRateLimiter(storage_from_string(redis_url.replace("unix://", "redis+unix://", 1), **options))
 
+    @property
+    def window(self) -> float:
+        """Return the length of the window, in seconds: once it is full, nothing may be sent for that long."""
+        return float(self._limit.get_expiry())
+
     def wait(self) -> float:
         """Count one email and return 0, or return the seconds to wait before the next one."""
         limiter = self._shared
