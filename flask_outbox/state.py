@@ -20,6 +20,7 @@ from .delivery.delivery import Delivery
 from .delivery.thread import DeliveryThread
 from .message.address import parse
 from .message.templates import mail_templates
+from .smtp.debug import show_conversation
 from .smtp.oauth import OAuth
 from .smtp.server import Server
 from .smtp.staging import Staging
@@ -78,7 +79,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
         self.smtp = make_server(settings)
         self.rate = _make_rate(settings)
         if settings.debug:
-            logging.getLogger(f"{__package__}.smtp").setLevel(logging.DEBUG)
+            show_conversation()
         self._connect = connect
         self.bell: Bell = self._make_bell(app) if bell is None or settings.delivery == "manual" else CallableBell(bell)
 
@@ -195,13 +196,15 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
 
     def on_abandon(self, joined: Joined) -> None:
         """Report emails whose transaction was neither committed nor rolled back, unless an error explains that."""
+        noun = "email" if joined.count == 1 else "emails"
         if sys.exc_info()[1] is not None or (g and g.get(FAILED)):
-            log.info("%d emails were discarded, because an error occurred before the commit", joined.count)
+            log.info("%d %s discarded, because an error occurred before the commit", joined.count, noun)
             return
         log.error(
-            "%d emails joined a transaction that was never committed, so they do not exist: "
+            "%d %s joined a transaction that was never committed, so nothing was stored: "
             "call db.session.commit() after send_email(), or call send_email() with nothing pending",
             joined.count,
+            noun,
         )
 
 

@@ -75,7 +75,7 @@ def test_it_does_not_ask_for_a_commit(
     else:
         serve(host, end)
     assert BLAME not in caplog.text
-    assert "1 emails were discarded" in caplog.text
+    assert "1 email discarded" in caplog.text
 
 
 def test_a_view_that_forgets_its_commit_is_told(host: Flask, caplog: pytest.LogCaptureFixture) -> None:

@@ -179,7 +179,7 @@ def test_a_forgotten_commit_is_reported(bell: Bell, work: Callable[[], None], ca
         db.session.remove()
     (record,) = caplog.records
     assert record.levelname == "ERROR"
-    assert "1 emails joined a transaction that was never committed" in record.message
+    assert "1 email joined a transaction that was never committed" in record.message
     assert (stored(), bell.heard) == (0, [])
 
 
@@ -189,7 +189,7 @@ def test_a_released_savepoint_is_no_commit(bell: Bell, caplog: Any) -> None:
         with db.session.begin_nested():
             flushed()
     db.session.remove()
-    assert "1 emails joined a transaction that was never committed" in caplog.text
+    assert "1 email joined a transaction that was never committed" in caplog.text
     assert (stored(), bell.heard) == (0, [])
 
 
