@@ -51,7 +51,8 @@ def queue(url: str, numbers: range, model: int = 0) -> None:
         content = {"source": numbered["source"]}
         copy(connection, "mail_content", numbers, content)
         # Content ids follow each other, as one statement has made them.
-        email = {"recipient": numbered["recipient"], "content_id": f"{free} + i - {numbers.start}", "status": "'queued'"}
+        email = dict.fromkeys(("recipient", "recipient_lower"), numbered["recipient"])
+        email |= {"content_id": f"{free} + i - {numbers.start}", "status": "'queued'"}
         untouched = {"lease": "NULL", "lease_until": "NULL", "reply": "NULL", "finished_at": "NULL", "tries": "0"}
         copy(connection, "mail_email", numbers, email | untouched)
     engine.dispose()

@@ -23,6 +23,7 @@ from .extension import Mail
 from .settings import ConfigurationError, MailSettings
 from .signals import email_enqueued
 from .store.models import Attempt, Email, Priority, Status
+from .store.operations.health import HealthReport, Problem
 
 NORMAL, URGENT, BULK = Priority.NORMAL, Priority.URGENT, Priority.BULK
 
@@ -37,6 +38,7 @@ __all__ = [
     "Connection",
     "Deferred",
     "Email",
+    "HealthReport",
     "Held",
     "InvalidMessage",
     "Mail",
@@ -44,6 +46,7 @@ __all__ = [
     "MailSettings",
     "Message",
     "Priority",
+    "Problem",
     "Refused",
     "Status",
     "Unavailable",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from .store.database import Database
+    from .store.operations.health import HealthReport
 
 
 class Mail(flask_mail.Mail):
@@ -99,6 +100,14 @@ class Mail(flask_mail.Mail):
         For a task of your own (Celery, a cron script). Any number of these, and of workers, may run at the same time.
         """
         return self._state.deliver(seconds)
+
+    def health(self) -> HealthReport:
+        """Return whether mail goes out, and if not, why and what to do; for a health check of your own.
+
+        A few queries that stay cheap with a million emails. Raises nothing if the database cannot be used: that is a problem in the
+        report.
+        """
+        return self._state.health()
 
     @property
     def _state(self) -> MailState:

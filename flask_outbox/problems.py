@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PREFIX = "MAIL_"
 HIGHEST_PORT = 65535
+# RFC 8314, 3.3 and 7.3: 465 is TLS from the first byte; 587, and 25 for relaying, begin in plain text and offer STARTTLS.
+IMPLICIT_TLS_PORT, STARTTLS_PORTS = 465, {25, 587}
 # A socket rejects an infinite timeout; nobody needs more than these.
 LONGEST_TIMEOUT, MOST_CONNECTIONS = 3600.0, 100
 # Subtracting a much longer time from now would overflow datetime.
@@ -49,10 +51,23 @@ def _server_problems(settings: MailSettings) -> Iterator[str]:
         yield f"MAIL_CONNECTIONS is {settings.connections}: give a number from 1 to {MOST_CONNECTIONS}"
     if settings.max_emails is not None and settings.max_emails < 0:
         yield f"MAIL_MAX_EMAILS is {settings.max_emails}: it cannot be less than 0"
-    if settings.use_tls and settings.use_ssl:
-        yield "MAIL_USE_TLS and MAIL_USE_SSL are both on: choose STARTTLS (port 587) or TLS from the first byte (port 465)"
     if settings.tls_ca and not Path(settings.tls_ca).is_file():
         yield f"MAIL_TLS_CA is {settings.tls_ca!r}: there is no such file"
+    yield from _encryption_problems(settings)
+
+
+def _encryption_problems(settings: MailSettings) -> Iterator[str]:
+    """Say that port and encryption do not match: the connection would only fail, on port 465 after MAIL_TIMEOUT."""
+    port, mismatch = settings.port, "the port does not match the encryption"
+    if settings.use_tls and settings.use_ssl:
+        yield "MAIL_USE_TLS and MAIL_USE_SSL are both on: choose STARTTLS (port 587) or TLS from the first byte (port 465)"
+    elif _is_loopback(settings.server):
+        # Any port of this machine may be the end of a tunnel.
+        return
+    elif port == IMPLICIT_TLS_PORT and not settings.use_ssl:
+        yield f"MAIL_PORT is 465 without MAIL_USE_SSL, {mismatch}: set MAIL_USE_SSL, without MAIL_USE_TLS, or MAIL_PORT=587"
+    elif port in STARTTLS_PORTS and settings.use_ssl:
+        yield f"MAIL_PORT is {port} with MAIL_USE_SSL, {mismatch}: set MAIL_PORT=465, or MAIL_USE_TLS instead of MAIL_USE_SSL"
 
 
 def _login_problems(settings: MailSettings) -> Iterator[str]:

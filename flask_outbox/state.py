@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import weakref
+from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,13 @@ from .delivery.delivery import Delivery
 from .delivery.thread import DeliveryThread
 from .message.address import parse
 from .message.templates import mail_templates
+from .smtp.debug import show_conversation
 from .smtp.oauth import OAuth
 from .smtp.server import Server
 from .smtp.staging import Staging
 from .smtp.transport import Transport
 from .store.enqueue import Enqueuer
+from .store.operations.health import read_health
 from .store.outbox import Outbox
 from .store.recorder import Acceptances
 from .store.statements import InsertStatements
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from .delivery.rq_worker import Worker
     from .settings import MailSettings
     from .store.database import Database
+    from .store.operations.health import HealthReport
     from .store.transaction import Joined
 
 log = logging.getLogger(__name__)
@@ -77,7 +81,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
         self.smtp = make_server(settings)
         self.rate = _make_rate(settings)
         if settings.debug:
-            logging.getLogger(f"{__package__}.smtp").setLevel(logging.DEBUG)
+            show_conversation()
         self._acceptances = Acceptances()
         self._connect = connect
         self.bell: Bell = self._make_bell(app) if bell is None or settings.delivery == "manual" else CallableBell(bell)
@@ -175,6 +179,10 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
             self.bell.ring()
         except Exception:
             log.exception("the bell failed after a commit; the email is stored, and the next delivery sends it")
+
+    def health(self) -> HealthReport:
+        """Return whether mail goes out, and if not, why."""
+        return read_health(self.engine, quiet_for=timedelta(seconds=self.rate.window if self.rate else 0))
 
     def end_pause(self) -> None:
         """End the pause after an SMTP error, so that the server is tried again at once."""

@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 from ..errors import MailError
 from ..state import current_state
 from ..store.operations.actions import NotPossible
+from ..store.operations.failures import explain
 
-# PostgreSQL's codes for a missing table and a missing column.
-UNDEFINED_TABLE, UNDEFINED_COLUMN = "42P01", "42703"
+# What a database that cannot be used raises. Other errors of SQLAlchemy's are bugs, and deserve their traceback.
+DATABASE_ERRORS = (sa.exc.DBAPIError, sa.exc.TimeoutError)
 
 
 class MailGroup(AppGroup):
@@ -26,19 +27,8 @@ class MailGroup(AppGroup):
             return super().invoke(ctx)
         except (MailError, NotPossible) as error:
             raise click.ClickException(str(error)) from error
-        except sa.exc.DBAPIError as error:
-            raise click.ClickException(_explain(error)) from error
-
-
-def _explain(error: sa.exc.DBAPIError) -> str:
-    said = next(iter(str(error.orig).splitlines()), "") or type(error.orig).__name__
-    code = getattr(error.orig, "sqlstate", None)
-    remedy = "run your migrations (flask db upgrade), or see what is missing: flask mail check"
-    if "no such table" in said or code == UNDEFINED_TABLE:
-        return f"the outbox has no tables yet ({said}): {remedy}"
-    if "no such column" in said or "has no column" in said or code == UNDEFINED_COLUMN:
-        return f"the outbox tables are out of date ({said}): {remedy}"
-    return f"the database cannot be used: {said}"
+        except DATABASE_ERRORS as error:
+            raise click.ClickException(". ".join(explain(error))) from error
 
 
 mail_cli = MailGroup("mail", help="Send email, look up what happened to it, and operate the outbox.")

@@ -10,7 +10,7 @@ import click
 from ..state import current_state
 from ..store.models import Status
 from ..store.operations.actions import cancel, purge, retry, retry_all
-from ..store.operations.overview import overview
+from ..store.operations.overview import count_by_status
 from .group import mail_cli
 from .parameters import LARGEST_ID, Age, email_id
 from .printing import count, exit_if_unhealthy
@@ -30,9 +30,9 @@ def deliver_command() -> None:
     state.end_pause()
     with closing(state.make_couriers()) as couriers:
         settled = couriers.run()
-    found = overview(state.engine)
-    click.echo(f"{count(settled, 'email')} settled, {found.waiting} waiting")
-    exit_if_unhealthy(found.health)
+    counts = count_by_status(state.engine)
+    click.echo(f"{count(settled, 'email')} settled, {counts.get(Status.QUEUED, 0) + counts.get(Status.SENDING, 0)} waiting")
+    exit_if_unhealthy(problem for problem in state.health().problems if problem.reason in {"server", "configuration"})
     if couriers.obstacle:
         raise click.ClickException(couriers.obstacle)
 

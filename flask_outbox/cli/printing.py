@@ -1,4 +1,4 @@
-"""What several commands print: counts, times, one email, and the state of the SMTP server."""
+"""What several commands print: counts, times, one email, and why no mail goes out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import click
 from ..store.operations.history import timeline
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
-    from ..store.models import Email, Health
+    from ..store.models import Email
+    from ..store.operations.health import Problem
 
 
 def count(number: int, noun: str) -> str:
@@ -34,12 +36,15 @@ def print_email(email: Email) -> None:
         click.echo(f"{local_time(when)}  {what}")
 
 
-def exit_if_unhealthy(health: Health | None) -> None:
-    """If no email can be sent, print why and exit with code 1."""
-    if health is not None:
-        cause = "our own configuration is refused" if health.ours else "the server cannot be used"
-        since, next_try = local_time(health.since), local_time(health.next_try_at)
-        click.echo(f"no email can be sent since {since}, {cause}: {health.reason}; next try at {next_try}", err=True)
+def exit_if_unhealthy(problems: Iterable[Problem]) -> None:
+    """If mail does not go out, print each reason with what to do, on one line, and exit with code 1."""
+    lines = [
+        f"no email can be sent{f' since {local_time(problem.since)}' if problem.since else ''}, {problem.what}. {problem.remedy}"
+        for problem in problems
+    ]
+    for line in lines:
+        click.echo(line, err=True)
+    if lines:
         sys.exit(1)
 
 

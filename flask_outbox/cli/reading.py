@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from dataclasses import asdict
+from datetime import datetime
+
 import click
 
 from ..message.address import parse
 from ..state import current_state
 from ..store.models import Email, Status
-from ..store.operations.overview import newest_emails, newest_to, overview
+from ..store.operations.overview import count_by_status, newest_emails, newest_to
 from .group import mail_cli, open_session
 from .parameters import LIMIT, email_id
 from .printing import exit_if_unhealthy, local_time, print_email
@@ -53,15 +58,25 @@ def why_command(address: str, number: int) -> None:
 
 
 @mail_cli.command("health")
-def health_command() -> None:
-    """Say whether email can be sent and how much waits.
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+def health_command(*, as_json: bool) -> None:
+    """Say whether email goes out, and if not, why and what to do.
 
-    Exits with code 1 if it cannot, and says why and since when.
+    Exits with code 1 if mail is not going out and somebody should look: no worker has tried for a minute although mail is due, the
+    server has deferred every email for ten minutes, the server or the database cannot be used, or the server refuses our
+    configuration. Exits with code 0 otherwise.
     """
-    found = overview(current_state().engine)
-    for status, number in found.counts.items():
-        click.echo(f"{status:<10}{number:>8}")
-    if found.oldest_due is not None:
-        click.echo(f"the oldest waiting email has been due since {local_time(found.oldest_due)}")
-    exit_if_unhealthy(found.health)
+    state = current_state()
+    found = state.health()
+    if as_json:
+        click.echo(json.dumps({"is_healthy": found.is_healthy, **asdict(found)}, default=datetime.isoformat))
+        sys.exit(not found.is_healthy)
+    if not any(problem.reason == "database" for problem in found.problems):
+        for status, number in count_by_status(state.engine).items():
+            click.echo(f"{status:<10}{number:>8}")
+    if found.due_since is not None:
+        click.echo(f"the email that goes out next has been due since {local_time(found.due_since)}")
+    for remark in found.remarks:
+        click.echo(remark)
+    exit_if_unhealthy(found.problems)
     click.echo("email can be sent")

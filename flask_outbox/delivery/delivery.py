@@ -172,7 +172,7 @@ class Delivery:
         recovered = self._outbox.recover()
         self._recovered_at = time.monotonic()
         if recovered:
-            log.warning("%d emails of a worker that died are queued again", recovered)
+            log.warning("%d %s queued again, because their worker died", recovered, "email" if recovered == 1 else "emails")
 
     def _may_claim(self, end: float) -> bool:
         if self._outbox.health.is_paused():

@@ -51,7 +51,9 @@ class Rate:
 
     def __init__(self, text: str, redis: Redis | None = None, prefix: str = "") -> None:
         limit = limits.parse(text)
-        self._amount, self._window = limit.amount, float(limit.get_expiry())
+        self._amount = limit.amount
+        # The length of the window, in seconds: once it is full, nothing may be sent for that long.
+        self.window = float(limit.get_expiry())
         self._key = f"{prefix}{KEY}"
         self._count = None if redis is None else redis.register_script(COUNT)
         self._shared_from = 0.0
@@ -64,7 +66,7 @@ class Rate:
             from redis.exceptions import RedisError  # noqa: PLC0415 - optional: installed if there is a client
 
             try:
-                microseconds = float(self._count(keys=[self._key], args=[self._amount, int(self._window * 1e6)]))
+                microseconds = float(self._count(keys=[self._key], args=[self._amount, int(self.window * 1e6)]))
             except RedisError as error:
                 self._shared_from = time.monotonic() + REDIS_PAUSE
                 log.warning("Redis is down (%s): each worker counts for MAIL_RATE by itself", error)
@@ -75,7 +77,7 @@ class Rate:
     def _wait_alone(self) -> float:
         with self._lock:
             now, times = time.monotonic(), self._local
-            if len(times) == self._amount and times[0] + self._window > now:
-                return max(times[0] + self._window - now, SHORTEST_WAIT)
+            if len(times) == self._amount and times[0] + self.window > now:
+                return max(times[0] + self.window - now, SHORTEST_WAIT)
             times.append(now)
             return 0.0

@@ -13,9 +13,10 @@ import socket
 import ssl
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import Unavailable
+from .debug import note_commands, note_login, note_reply
 from .envelope import Reply
 from .replies import CLOSING, GREETING, cannot_talk, clean, is_positive
 
@@ -52,6 +53,7 @@ class SmtpConnection(smtplib.SMTP):
         self._received = bytearray()
         self._reply_timeout = timeout
         self._guard: Callable[[], None] = no_guard
+        self._is_logging_in = False
         super().__init__(local_hostname=_ehlo_name(), timeout=timeout)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
@@ -101,6 +103,23 @@ class SmtpConnection(smtplib.SMTP):
         # A server that refuses the token sends the reason as a challenge, and expects an empty answer to it.
         self.auth("XOAUTH2", lambda challenge=None: sasl if challenge is None else "")
 
+    def auth(self, *args: Any, **kwargs: Any) -> tuple[int, bytes]:
+        """Log in by one mechanism, as smtplib does; keep the secrets out of the log."""
+        self._is_logging_in = True
+        try:
+            return super().auth(*args, **kwargs)
+        finally:
+            self._is_logging_in = False
+
+    def putcmd(self, cmd: str, args: str = "") -> None:
+        """Write one command of smtplib's."""
+        command = f"{cmd} {args}" if args else cmd
+        if self._is_logging_in:
+            note_login(command)
+        else:
+            note_commands(command)
+        super().putcmd(cmd, args)
+
     def getreply(self) -> tuple[int, bytes]:
         """Read one whole reply before its deadline, however many reads that takes."""
         deadline = time.monotonic() + self._reply_timeout
@@ -113,7 +132,9 @@ class SmtpConnection(smtplib.SMTP):
                 self._break(f"the server answered {line[:80]!r}, which is no SMTP reply")
             lines.append(line[4:].strip())
             if line[3:4] != b"-":
-                return int(line[:3]), b"\n".join(lines)
+                code = int(line[:3])
+                note_reply(code, lines)
+                return code, b"\n".join(lines)
 
     def _line(self, deadline: float) -> bytes:
         received = self._received

@@ -6,12 +6,12 @@ envelope in the same write as the message before it: then an email costs one rou
 
 from __future__ import annotations
 
-import logging
 import smtplib
 from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import Deferred, Refused, Unavailable
 from .connection import SmtpConnection, no_guard
+from .debug import note_commands, note_message
 from .envelope import Reply
 from .replies import CLOSING, DOT, START_INPUT, clean, goes_on, verdict
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .envelope import Envelope
-
-log = logging.getLogger(__name__)
 
 # How many times the usual timeout to wait for the reply to the final dot: five minutes by default. RFC 5321, 4.5.3.2.6 asks
 # for ten, because giving up early makes a second copy.
@@ -109,7 +107,6 @@ class Conversation(SmtpConnection):
                 # Without RSET this recipient would be added to the refused transaction, if it is still open.
                 commands.insert(0, "RSET")
                 self._dirty = False
-            log.debug("%s", commands)
             replies = self._all_at_once(commands) if "pipelining" in self.esmtp_features else self._one_by_one(commands)
         for command, reply in zip(commands, replies, strict=False):
             if goes_on(command, reply):
@@ -121,6 +118,7 @@ class Conversation(SmtpConnection):
             self._refuse(command, reply, close=replies[-1].code == START_INPUT)
 
     def _all_at_once(self, commands: list[str]) -> list[Reply]:
+        note_commands(*commands)
         self.send(_lines(commands))
         return self._replies(commands)
 
@@ -138,6 +136,7 @@ class Conversation(SmtpConnection):
     def _one_by_one(self, commands: list[str]) -> list[Reply]:
         replies: list[Reply] = []
         for command in commands:
+            note_commands(command)
             self.send(_lines([command]))
             replies.append(self._reply(command))
             if not goes_on(command, replies[-1]):
@@ -148,7 +147,6 @@ class Conversation(SmtpConnection):
         """Read the reply to *command*; raise Unavailable for a 421, after which the server hangs up."""
         code, text = self.getreply()
         reply = Reply(code, clean(text))
-        log.debug("%s", reply)
         if code == CLOSING:
             self.close()
             raise verdict(_verb(command), reply)
@@ -167,11 +165,12 @@ class Conversation(SmtpConnection):
         # RFC 5321, 4.5.2: a dot at the beginning of a line is doubled.
         data = source.replace(b"\r\n.", b"\r\n..")
         data += b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
+        note_message(len(data))
         # RFC 2920, 3.1: more commands may follow the final dot at once.
         announced = following if "pipelining" in self.esmtp_features and following and not self._misfit(following) else None
         if announced is not None:
             commands = self._commands(announced)
-            log.debug("%s", commands)
+            note_commands(*commands)
             data += _lines(commands)
         try:
             self.send(data)

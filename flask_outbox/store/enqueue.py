@@ -146,4 +146,7 @@ def _existing(session: Session, key: str | None, written: WrittenMessage) -> dic
 
 def _make(written: WrittenMessage, recipients: list[str], fields: dict[str, Any], *, secret: bool) -> dict[str, Email]:
     content = Content(**content_values(written, secret=secret), created_at=fields["created_at"])
-    return {recipient: Email(content=content, recipient=recipient, **fields) for recipient in recipients}
+    return {
+        recipient: Email(content=content, recipient=recipient, recipient_lower=recipient.lower(), **fields)
+        for recipient in recipients
+    }

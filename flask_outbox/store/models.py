@@ -100,6 +100,11 @@ class Content(Base):
     created_at: Mapped[datetime] = mapped_column(default=_now)
 
 
+def _lower_recipient(context: Any) -> str:
+    recipient: str = context.get_current_parameters()["recipient"]
+    return recipient.lower()
+
+
 class Email(Base):
     """One envelope: a message for one recipient, and its status."""
 
@@ -108,6 +113,9 @@ class Email(Base):
     id: Mapped[int] = mapped_column(Id, primary_key=True)
     content_id: Mapped[int] = mapped_column(sa.ForeignKey(Content.id), index=True)
     recipient: Mapped[str] = mapped_column(sa.String(ADDRESS_LENGTH))
+    # For a search by address. A column, because Alembic does not see an index on lower(recipient) on SQLite, and cannot copy a
+    # table with a generated column. Nullable, so that a generated migration adds it to a table with rows.
+    recipient_lower: Mapped[str | None] = mapped_column(sa.String(ADDRESS_LENGTH), default=_lower_recipient)
     status: Mapped[str] = mapped_column(sa.String(10), default=Status.QUEUED)
     priority: Mapped[int] = mapped_column(sa.SmallInteger, default=Priority.NORMAL)
     send_at: Mapped[datetime] = mapped_column(default=_now)
@@ -151,7 +159,7 @@ class Email(Base):
             postgresql_where=sa.text("status = 'sending'"),
         ),
         sa.Index("ix_mail_email_status", "status", "id"),
-        sa.Index("ix_mail_email_recipient", "recipient", "id"),
+        sa.Index("ix_mail_email_recipient", "recipient_lower", "id"),
     )
 
     def __repr__(self) -> str:

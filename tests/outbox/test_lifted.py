@@ -136,6 +136,32 @@ def test_a_stock_migration_makes_the_tables_and_then_sees_no_difference(
     assert len(list((tmp_path / "migrations" / "versions").glob("*.py"))) == 1, "an empty migration was written"
 
 
+@pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:DeprecationWarning")  # as above
+def test_a_generated_migration_brings_the_tables_of_0_2_up_to_date_with_their_rows(
+    lifted: tuple[Flask, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("logging.config.fileConfig", lambda _: None)
+    app, db = lifted
+    person = make_person(db)
+    db.create_all()
+    send_email("Susan@b.example", "Hi", "hello", user=person(name="susan"))
+    db.session.close()
+    with db.engine.begin() as connection:
+        for statement in (
+            "DROP INDEX ix_mail_email_recipient",
+            "ALTER TABLE mail_email DROP COLUMN recipient_lower",
+            "CREATE INDEX ix_mail_email_recipient ON mail_email (recipient, id)",
+        ):
+            connection.exec_driver_sql(statement)
+    init_migrations()
+    migrate()
+    upgrade()
+    with db.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), db.metadata) == []
+    assert app.test_cli_runner().invoke(args=["mail", "check"]).exit_code == 0
+    assert "Susan@b.example" in app.test_cli_runner().invoke(args=["mail", "why", "susan@b.example"]).output
+
+
 @pytest.mark.parametrize("naming", [{}, NAMING], ids=["plain", "naming convention"])
 def test_what_create_all_makes_differs_from_no_model(lifted: tuple[Flask, Any]) -> None:
     _, db = lifted

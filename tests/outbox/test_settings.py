@@ -212,6 +212,31 @@ def test_a_wrong_value_is_told_in_one_sentence(name: str, given: Any, told: str)
     assert len(problem) < 300
 
 
+@pytest.mark.parametrize(
+    ("port", "tls", "told"),
+    [
+        (465, {"USE_TLS": True}, "MAIL_PORT is 465 without MAIL_USE_SSL"),
+        (465, {}, "MAIL_PORT is 465 without MAIL_USE_SSL"),
+        (587, {"USE_SSL": True}, "MAIL_PORT is 587 with MAIL_USE_SSL"),
+        (25, {"USE_SSL": True}, "MAIL_PORT is 25 with MAIL_USE_SSL"),
+        (465, {"USE_SSL": True}, ""),
+        (587, {"USE_TLS": True}, ""),
+        (587, {}, ""),
+        (2465, {"USE_SSL": True}, ""),
+        (2465, {"USE_TLS": True}, ""),
+    ],
+)
+def test_a_port_that_does_not_match_the_encryption_is_told_at_once(port: int, tls: dict[str, bool], told: str) -> None:
+    # Any port of this machine may be the end of a tunnel.
+    assert read(SERVER="localhost", PORT=port, **tls)
+    if not told:
+        assert read(SERVER="smtp.example.com", PORT=port, **tls)
+        return
+    (problem,) = problems(SERVER="smtp.example.com", PORT=port, **tls)
+    assert problem.startswith(told)
+    assert "the port does not match the encryption: set MAIL_" in problem
+
+
 def test_settings_that_do_not_go_together() -> None:
     assert problems(USE_TLS=True, USE_SSL=True)[0].startswith("MAIL_USE_TLS and MAIL_USE_SSL are both on: choose")
     assert problems(USERNAME="susan") == ["MAIL_USERNAME and MAIL_PASSWORD go together: one of them is missing"]

@@ -136,9 +136,26 @@ def test_a_change_of_the_tables_loses_no_row_and_no_index(app: Flask) -> None:
         )
 
 
+def test_emails_of_the_release_before_are_found_in_lower_case(app: Flask) -> None:
+    flask_migrate.upgrade(revision="0003")
+    now = "2026-11-25 12:00:00"
+    with db.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO mail_content (id, message_id, sender, subject, source, size, secret, created_at) "
+            f"VALUES (1, '<1@a>', 'a@a', 's', 'x', 1, false, '{now}')"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO mail_email (id, content_id, recipient, status, priority, send_at, due_since, tries, created_at) "
+            f"VALUES (1, 1, 'Susan@B.example', 'sent', 10, '{now}', '{now}', 1, '{now}')"
+        )
+    flask_migrate.upgrade()
+    with db.engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT recipient_lower FROM mail_email")) == "susan@b.example"
+
+
 def test_the_command_is_there_and_nobody_else_loads_alembic(site: Callable[..., Site]) -> None:
     house = site()
     assert "upgrade" in house.run("flask", "db", "--help")
-    assert "0004" in house.run("flask", "db", "heads")
+    assert ScriptDirectory(str(ROOT / "migrations")).get_current_head() in house.run("flask", "db", "heads")
     loaded = house.run("python", "-c", "import sys, wsgi; print('alembic' in sys.modules, 'db' in wsgi.app.cli.commands)")
     assert loaded.split() == ["False", "True"]

@@ -1,13 +1,14 @@
-"""An operator's actions: cancel, retry, purge. Each is safe while workers are delivering."""
+"""An operator's actions: cancel, retry, purge. Each is safe while workers are delivering, and while another operator acts."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
+from ..connection import database_now
 from ..models import Status, attempts, contents, emails
+from ..sqlite_lock import take_write_lock
 from ..statements import erase_secret
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def cancel(engine: Engine, email_id: int) -> None:
     """
     with engine.begin() as connection:
         waiting = emails.c.id == email_id, emails.c.status.in_([Status.QUEUED.value, Status.HELD.value])
-        values = {"status": Status.CANCELLED.value, "finished_at": datetime.now(UTC), "reply": "cancelled by the operator"}
+        now = database_now(connection)
+        values = {"status": Status.CANCELLED.value, "finished_at": now, "reply": "cancelled by the operator"}
         if connection.execute(sa.update(emails).where(*waiting).values(values)).rowcount:
             _erase_secret_of(connection, email_id)
             return
@@ -55,28 +57,43 @@ def retry_all(engine: Engine, status: Status) -> int:
 
 def purge(engine: Engine, older_than: timedelta) -> Iterator[int]:
     """Delete emails that reached their final status *older_than* ago, with their attempts; yield each transaction's count."""
-    before = datetime.now(UTC) - older_than
-    finished = emails.c.status.in_(FINISHED), emails.c.finished_at < before
-    while True:
-        with engine.begin() as connection:
-            rows = connection.execute(sa.select(emails.c.id, emails.c.content_id).where(*finished).limit(PURGE_CHUNK)).all()
-            if not rows:
-                return
-            ids, content_ids = [row.id for row in rows], {row.content_id for row in rows}
-            connection.execute(sa.delete(attempts).where(attempts.c.email_id.in_(ids)))
-            connection.execute(sa.delete(emails).where(emails.c.id.in_(ids), *finished))
-            used = sa.exists().where(emails.c.content_id == contents.c.id)
-            connection.execute(sa.delete(contents).where(contents.c.id.in_(content_ids), ~used))
-        yield len(ids)
+    while count := _purge_chunk(engine, older_than):
+        yield count
+
+
+def _purge_chunk(engine: Engine, older_than: timedelta) -> int:
+    """Delete up to PURGE_CHUNK emails in one transaction, and return how many.
+
+    The rows are locked first: otherwise a retry could come between the deletes, and the email would lose its attempts.
+    """
+    with engine.begin() as connection:
+        take_write_lock(connection)
+        finished = emails.c.status.in_(FINISHED), emails.c.finished_at < database_now(connection) - older_than
+        chunk = sa.select(emails.c.id, emails.c.content_id).where(*finished).limit(PURGE_CHUNK)
+        rows = connection.execute(chunk.with_for_update(skip_locked=True)).all()
+        ids, content_ids = [row.id for row in rows], {row.content_id for row in rows}
+        # Two purges that share a message would each leave it to the other.
+        connection.execute(sa.select(contents.c.id).where(contents.c.id.in_(content_ids)).order_by(contents.c.id).with_for_update())
+        connection.execute(sa.delete(attempts).where(attempts.c.email_id.in_(ids)))
+        connection.execute(sa.delete(emails).where(emails.c.id.in_(ids)))
+        used = sa.exists().where(emails.c.content_id == contents.c.id)
+        connection.execute(sa.delete(contents).where(contents.c.id.in_(content_ids), ~used))
+    return len(ids)
 
 
 def _retry(connection: Connection, which: sa.ColumnElement[bool]) -> int:
-    now = datetime.now(UTC)
+    now = database_now(connection)
     not_erased = sa.exists().where(contents.c.id == emails.c.content_id, contents.c.source.is_not(None))
     again = sa.update(emails).where(which, emails.c.status.in_(RETRIABLE), not_erased)
-    # MAIL_RETRY_FOR starts again, and an expiry in the past is removed.
-    expires_at = sa.case((emails.c.expires_at < now, None), else_=emails.c.expires_at)
-    values = {"status": Status.QUEUED.value, "send_at": now, "due_since": now, "finished_at": None, "expires_at": expires_at}
+    # A new start: the backoff and MAIL_RETRY_FOR begin again, and an expiry in the past is removed. The attempts stay.
+    values = {
+        "status": Status.QUEUED.value,
+        "tries": 0,
+        "send_at": now,
+        "due_since": now,
+        "finished_at": None,
+        "expires_at": sa.case((emails.c.expires_at < now, None), else_=emails.c.expires_at),
+    }
     return connection.execute(again.values(values)).rowcount
 
 

@@ -1,43 +1,25 @@
-"""Read the outbox for its operator: the newest emails, those to one address, and a summary."""
+"""Read the outbox for its operator: the newest emails, those to one address, and how many there are."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
 
-from ..models import Email, Health, Status
+from ..models import Email, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy.engine import Engine
+    from sqlalchemy.orm import Session
 
 
-@dataclass(frozen=True)
-class Overview:
-    """How many emails have each status, since when the oldest has been due, and why none can be sent (None if they can)."""
-
-    counts: dict[str, int]
-    oldest_due: datetime | None
-    health: Health | None
-
-    @property
-    def waiting(self) -> int:
-        """Return how many emails are queued or being sent."""
-        return self.counts.get(Status.QUEUED, 0) + self.counts.get(Status.SENDING, 0)
-
-
-def overview(engine: Engine) -> Overview:
-    """Return the state of the outbox."""
+def count_by_status(engine: Engine) -> dict[str, int]:
+    """Return how many emails have each status."""
     counts = sa.select(Email.status, sa.func.count().label("number")).group_by(Email.status).order_by(Email.status)
-    due = sa.select(sa.func.min(Email.due_since)).where(Email.status == Status.QUEUED, Email.send_at <= datetime.now(UTC))
-    with Session(engine) as session:
-        numbers = {row.status: row.number for row in session.execute(counts)}
-        return Overview(numbers, session.scalar(due), session.get(Health, 1))
+    with engine.connect() as connection:
+        return {row.status: row.number for row in connection.execute(counts)}
 
 
 def newest_emails(session: Session, limit: int, status: Status | None = None) -> Sequence[Email]:
@@ -47,10 +29,9 @@ def newest_emails(session: Session, limit: int, status: Status | None = None) ->
 
 
 def newest_to(session: Session, address: str, limit: int) -> Sequence[Email]:
-    """Return the newest emails to *address*, whatever the case of its letters.
-
-    This reads every row, because the index on the recipient is case-sensitive; another index needs a migration.
-    """
-    # SQLite lowercases only ASCII, so compare the exact address as well.
-    same = sa.or_(sa.func.lower(Email.recipient) == address.lower(), Email.recipient == address)
-    return session.scalars(sa.select(Email).where(same).order_by(Email.id.desc()).limit(limit)).all()
+    """Return the newest emails to *address*, whatever the case of its letters."""
+    lower = address.lower()
+    # An older version, which may still run during an upgrade, leaves recipient_lower empty.
+    unknown = sa.and_(Email.recipient_lower.is_(None), sa.func.lower(Email.recipient) == lower)
+    ids = sa.union_all(*(sa.select(Email.id).where(same) for same in (Email.recipient_lower == lower, unknown)))
+    return session.scalars(sa.select(Email).where(Email.id.in_(ids)).order_by(Email.id.desc()).limit(limit)).all()

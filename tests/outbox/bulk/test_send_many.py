@@ -289,5 +289,6 @@ def test_a_database_that_goes_away_is_one_sentence_and_says_how_far_it_came(
     result = app.test_cli_runner().invoke(args=["mail", "send-many", "mail/letter", str(file), "-s", "x"])
     assert result.exit_code == 1
     assert result.stderr == (
-        "200 emails stored; run the same command again to continue\nError: the database cannot be used: disk is full\n"
+        "200 emails stored; run the same command again to continue\nError: the database cannot be used: disk is full. "
+        "Check that the database runs and can be reached. Once it works, delivery continues by itself.\n"
     )

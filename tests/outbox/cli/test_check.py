@@ -82,7 +82,7 @@ def test_a_command_says_that_a_column_is_missing(run: Any) -> None:
     result = run("list")
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: the outbox tables are out of date (")
-    assert "run your migrations (flask db upgrade), or see what is missing: flask mail check" in result.stderr
+    assert "Run your migrations (flask db upgrade), or see what is missing: flask mail check" in result.stderr
     assert result.stderr.count("\n") == 1
 
 

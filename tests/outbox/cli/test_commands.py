@@ -121,6 +121,8 @@ EVERY = [
     ["mail", "health"],
     ["mail", "deliver"],
     ["mail", "cancel", "1"],
+    ["mail", "retry", "1"],
+    ["mail", "retry", "--failed"],
     ["mail", "purge", "--older-than", "1d"],
 ]
 

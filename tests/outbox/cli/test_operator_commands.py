@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,32 @@ def test_health_says_since_when_and_why_no_mail_goes_out(run: Any, put: Put, del
     result = run("health")
     assert result.exit_code == 1
     assert "our own configuration is refused: 530 5.7.0 Authentication required" in result.stderr
+
+
+def test_health_is_red_without_a_worker_and_says_what_to_do(run: Any, put: Put) -> None:
+    put()
+    with db.engine.begin() as connection:
+        connection.execute(sa.update(Email).values(send_at=datetime.now(UTC) - timedelta(hours=1)))
+    result = run("health")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("no email can be sent since ")
+    assert "no worker delivers" in result.stderr
+    assert "flask mail worker" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_health_is_also_told_to_programs(run: Any, put: Put, deliver: Read, smtp: SmtpServer) -> None:
+    put()
+    result = run("health", "--json")
+    report = json.loads(result.output)
+    assert (result.exit_code, report["is_healthy"], report["problems"], report["waiting"]) == (0, True, [], 1)
+    smtp.on("MAIL", reply("530 5.7.0 Authentication required"), always=True)
+    deliver()
+    result = run("health", "--json")
+    (problem,) = json.loads(result.output)["problems"]
+    assert (result.exit_code, problem["reason"]) == (1, "configuration")
+    assert datetime.fromisoformat(problem["since"]) < datetime.now(UTC)
+    assert problem["remedy"]
 
 
 def test_deliver_does_not_wait_for_the_next_try(run: Any, put: Put, deliver: Read, smtp: SmtpServer, statuses: Read) -> None:

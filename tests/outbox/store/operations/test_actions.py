@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -119,3 +120,103 @@ def test_purging_goes_in_small_transactions(put: Put, deliver: Read, monkeypatch
         put()
     deliver()
     assert list(actions.purge(db.engine, timedelta(0))) == [2, 2, 1]
+
+
+def test_a_retry_starts_afresh_and_by_the_databases_clock(put: Put, deliver: Read, due: Read, smtp: SmtpServer) -> None:
+    smtp.on("RCPT", *[reply("451 4.7.1 later")] * 3, reply("550 5.1.1 no"))
+    email = put()
+    for _ in range(4):
+        due()
+        deliver()
+    db.session.expire_all()
+    assert (email.status, email.tries) == ("failed", 4)
+    hosts_clock = datetime.now(UTC)
+    with db.engine.begin() as connection:
+        connection.execute(
+            sa.update(Email).values(send_at=hosts_clock - timedelta(days=9), due_since=hosts_clock - timedelta(days=9))
+        )
+    actions.retry(db.engine, email.id)
+    db.session.expire_all()
+    assert (email.status, email.tries, email.due_since) == ("queued", 0, email.send_at)
+    assert len(email.attempts) == 4
+    smtp.on("RCPT", reply("451 4.7.1 later"))
+    deliver()
+    db.session.expire_all()
+    # The first backoff is two minutes at most; after four attempts it would be up to half an hour.
+    assert email.tries == 1
+    assert email.send_at - email.due_since < timedelta(minutes=2, seconds=30)
+
+
+# On SQLite the host's clock is the database's.
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("action", ["retry", "cancel", "purge"])
+def test_a_host_with_a_wrong_clock_changes_nothing(put: Put, deliver: Read, monkeypatch: pytest.MonkeyPatch, action: str) -> None:
+    class TomorrowsClock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + timedelta(days=1)
+
+    monkeypatch.setattr(actions, "datetime", TomorrowsClock, raising=False)
+    email = put()
+    if action == "purge":
+        deliver()
+        assert sum(actions.purge(db.engine, timedelta(hours=1))) == 0
+        return
+    actions.cancel(db.engine, email.id)
+    db.session.expire_all()
+    assert email.finished_at is not None
+    assert email.finished_at < datetime.now(UTC) + timedelta(hours=1)
+    if action == "retry":
+        actions.retry(db.engine, email.id)
+        db.session.expire_all()
+        assert email.send_at < datetime.now(UTC) + timedelta(hours=1)
+
+
+def test_a_retry_between_the_steps_of_a_purge_loses_no_attempt(put: Put, deliver: Read, smtp: SmtpServer) -> None:
+    smtp.on("RCPT", reply("550 5.1.1 no"))
+    email = put()
+    deliver()
+    retried: list[Any] = []
+
+    def retry_meanwhile(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not statement.startswith("DELETE FROM mail_attempt") or retried:
+            return
+        thread = threading.Thread(target=lambda: retried.append(attempt_retry(email_id)))
+        thread.start()
+        # Long enough for a retry that nothing blocks; one that waits for the purge goes on after it.
+        thread.join(0.5)
+        retried.append(thread)
+
+    def attempt_retry(number: int) -> str:
+        try:
+            actions.retry(engine, number)
+        except NotPossible as error:
+            return str(error)
+        return "retried"
+
+    engine, email_id = db.engine, email.id
+    sa.event.listen(engine, "before_cursor_execute", retry_meanwhile)
+    purged = sum(actions.purge(engine, timedelta(0)))
+    sa.event.remove(engine, "before_cursor_execute", retry_meanwhile)
+    for thread in retried:
+        if isinstance(thread, threading.Thread):
+            thread.join()
+    db.session.expire_all()
+    left = [len(one.attempts) for one in db.session.scalars(sa.select(Email)).unique()]
+    # Either the purge deletes the email and the retry finds none, or the email is queued with its attempts.
+    assert (purged, left) in [(1, []), (0, [1])]
+
+
+def test_purges_that_share_a_message_leave_nothing_behind(quiet: Any, deliver: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    enqueue(Message("hi", [f"{number}@example.com" for number in range(40)], "text", sender="a@example.com"))
+    deliver()
+    monkeypatch.setattr(actions, "PURGE_CHUNK", 3)
+    engine = db.engine
+    threads = [threading.Thread(target=lambda: list(actions.purge(engine, timedelta(0)))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(actions.purge(engine, timedelta(0))) == 0
+    for table in (Email, Attempt, Content):
+        assert db.session.scalar(sa.select(sa.func.count()).select_from(table)) == 0

@@ -1,0 +1,107 @@
+"""Read the facts that the health of the outbox is judged by: a few queries that stay cheap with a million emails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ..connection import database_now
+from ..models import Status, attempts, emails, health
+from ..statements import due_statement
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy.engine import Connection, Engine
+
+# Mail that is due for longer than this ought to have been tried: a worker sweeps every three seconds.
+OVERDUE_AFTER = timedelta(minutes=1)
+# Counting stops here, because counting a million rows takes 100 ms.
+MOST_COUNTED = 10_000
+# How far back to look for an acceptance, in attempts: more than one worker makes in ten minutes.
+MOST_ATTEMPTS = 600_000
+DEFERRALS = ("deferred", "uncertain")
+
+
+@dataclass(frozen=True)
+class Deferrals:
+    """The deferrals since the last acceptance: since when, the last reply, and whether they are all of one email."""
+
+    since: datetime
+    reply: str
+    enhanced: str
+    is_one_email: bool
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the database says at the time *now*.
+
+    *waiting* and *held* are counted up to MOST_COUNTED of each status. *due_since* is when the email that goes out next became due.
+    *overdue_since* is when a worker should have tried an email, if that is longer ago than OVERDUE_AFTER. *is_leased* says that a
+    worker has emails in hand, and *tried_at* when the last attempt ended. *server* is the row of ``mail_health``, which exists only
+    while the SMTP server cannot be used.
+    """
+
+    now: datetime
+    waiting: int = 0
+    held: int = 0
+    due_since: datetime | None = None
+    overdue_since: datetime | None = None
+    is_leased: bool = False
+    tried_at: datetime | None = None
+    deferrals: Deferrals | None = None
+    server: Any = None
+
+
+def read_facts(engine: Engine) -> Facts:
+    """Read the facts; raises SQLAlchemy's errors."""
+    with engine.connect() as connection:
+        now = database_now(connection)
+        due, overdue = _next_due(connection, now), _next_due(connection, now - OVERDUE_AFTER)
+        newest = connection.execute(sa.select(attempts).order_by(attempts.c.id.desc()).limit(1)).one_or_none()
+        leased = sa.select(emails.c.id).where(_has(Status.SENDING), emails.c.lease_until > now).limit(1)
+        return Facts(
+            now=now,
+            waiting=_count(connection, Status.QUEUED) + _count(connection, Status.SENDING),
+            held=_count(connection, Status.HELD),
+            due_since=due.due_since if due else None,
+            overdue_since=overdue.send_at if overdue else None,
+            is_leased=connection.scalar(leased) is not None,
+            tried_at=newest.started_at + timedelta(seconds=newest.seconds) if newest else None,
+            deferrals=_deferrals(connection, newest) if newest and newest.outcome in DEFERRALS else None,
+            server=connection.execute(sa.select(health)).one_or_none(),
+        )
+
+
+def _has(status: Status) -> sa.ColumnElement[bool]:
+    """Return the condition, with the status as a literal: only then does the database use a partial index."""
+    return emails.c.status == sa.literal(status.value, literal_execute=True)  # type: ignore[no-any-return] # the column is Any
+
+
+def _count(connection: Connection, status: Status) -> int:
+    some = sa.select(emails.c.id).where(_has(status)).limit(MOST_COUNTED).subquery()
+    return connection.scalars(sa.select(sa.func.count()).select_from(some)).one()
+
+
+def _next_due(connection: Connection, moment: datetime) -> Any:
+    """Return the times of the email that a worker would have claimed first at *moment*; None if none was due."""
+    email_id = connection.scalar(due_statement(connection.dialect), {"now": moment, "limit": 1})
+    if email_id is None:
+        return None
+    return connection.execute(sa.select(emails.c.due_since, emails.c.send_at).where(emails.c.id == email_id)).one_or_none()
+
+
+def _deferrals(connection: Connection, newest: Any) -> Deferrals | None:
+    """Return the deferrals since the last acceptance, up to the *newest* attempt."""
+    oldest = newest.id - MOST_ATTEMPTS
+    accepted = sa.select(attempts.c.id).where(attempts.c.outcome == "sent", attempts.c.id > oldest).order_by(attempts.c.id.desc())
+    last = connection.scalar(accepted.limit(1))
+    run = attempts.c.id > (oldest if last is None else last), attempts.c.outcome.in_(DEFERRALS)
+    since = connection.scalars(sa.select(attempts.c.started_at).where(*run).order_by(attempts.c.id).limit(1)).one()
+    other = connection.scalar(sa.select(attempts.c.id).where(*run, attempts.c.email_id != newest.email_id).limit(1))
+    reply = f"{newest.code or ''} {newest.reply or ''}".strip()
+    return Deferrals(since, reply, newest.enhanced or "", is_one_email=other is None)
