@@ -25,12 +25,15 @@ LONGEST_TIMEOUT, MOST_CONNECTIONS = 3600.0, 100
 LONGEST_RETRY = timedelta(days=365)
 DELIVERIES = ("thread", "rq", "inline", "manual")
 TOKEN_ENDPOINTS = ("google", "microsoft")
+# RFC 5321, 4.1.3: a name in ASCII, or an address literal.
+EHLO_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*|\[([0-9.]+|IPv6:[0-9a-f:.]+)\]", re.IGNORECASE | re.ASCII)
 HOST = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
 
 
 def find_problems(settings: MailSettings) -> Iterator[str]:
     """Return one sentence for each problem."""
     yield from _server_problems(settings)
+    yield from _ehlo_problems(settings)
     yield from _login_problems(settings)
     yield from _address_problems(settings)
     yield from _delivery_problems(settings)
@@ -51,6 +54,12 @@ def _server_problems(settings: MailSettings) -> Iterator[str]:
         yield "MAIL_USE_TLS and MAIL_USE_SSL are both on: choose STARTTLS (port 587) or TLS from the first byte (port 465)"
     if settings.tls_ca and not Path(settings.tls_ca).is_file():
         yield f"MAIL_TLS_CA is {settings.tls_ca!r}: there is no such file"
+
+
+def _ehlo_problems(settings: MailSettings) -> Iterator[str]:
+    if settings.ehlo_name and not EHLO_NAME.fullmatch(settings.ehlo_name):
+        name = _shown(settings.ehlo_name)
+        yield f"MAIL_EHLO_NAME is {name}: give a host name such as www.example.com, or an address as [192.0.2.1]"
 
 
 def _login_problems(settings: MailSettings) -> Iterator[str]:

@@ -29,6 +29,7 @@ DEFAULTS = {
     "tls_ca": "",
     "timeout": 30.0,
     "connections": 4,
+    "ehlo_name": "",
     "auth": "password",
     "oauth_client_id": "",
     "oauth_client_secret": "",
