@@ -146,6 +146,8 @@ class Conversation(SmtpConnection):
         is_behind = announced.way is Way.BEHIND
         try:
             refusal = self._ask(commands, announced.way, announced.written)
+            if refusal is not None and self.sock is None and is_about_order(refusal.reply):
+                self._break("the server has lost the order of the commands")
         except (smtplib.SMTPServerDisconnected, Unavailable):
             if is_behind:
                 self._habits.note_behind(is_broken=True)
