@@ -118,12 +118,12 @@ class Transport:
         try:
             self._log_in(self._dial(guard), guard)
             self._used_at = time.monotonic()
-        except Unavailable:
-            self.close()
-            raise
         except (OSError, ValueError) as error:  # smtplib's errors are OSErrors
             self.close()
             raise cannot_connect(error, f"{server.host}:{server.port}") from error
+        except BaseException:  # Unavailable, a lost lease: a connection that is not ready must not be taken for a kept one
+            self.close()
+            raise
 
     def _dial(self, guard: Callable[[], None]) -> Conversation:
         server = self._server
