@@ -171,9 +171,11 @@ def test_a_long_write_looks_at_the_lease_and_sends_no_message_without_it(smtp: S
 @pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("stage", ["CONNECT", "EHLO"])
 def test_a_connection_whose_opening_was_interrupted_is_not_used(smtp: SmtpServer, stage: str) -> None:
-    smtp.on(stage, stall)
-    with closing(Transport(Server("127.0.0.1", smtp.port, timeout=60))) as transport:
+    with closing(Transport(Server("127.0.0.1", smtp.port, timeout=2))) as transport:
+        transport.transmit(MAIL)
+        transport.close()
+        smtp.on(stage, stall)
         with pytest.raises(LeaseLost):
             transport.transmit(MAIL, guard=lose_after(5))
         transport.transmit(MAIL)
-    assert len(smtp.accepted) == 1
+    assert len(smtp.accepted) == 2
