@@ -27,6 +27,8 @@ LONGEST_TIMEOUT, MOST_CONNECTIONS = 3600.0, 100
 LONGEST_RETRY = timedelta(days=365)
 DELIVERIES = ("thread", "rq", "inline", "manual")
 TOKEN_ENDPOINTS = ("google", "microsoft")
+# RFC 5321, 4.1.3: a name in ASCII, or an address literal.
+EHLO_NAME = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*|\[([0-9.]+|IPv6:[0-9a-f:.]+)\]", re.IGNORECASE | re.ASCII)
 HOST = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
 # The form that limits and other packages use too.
 SENTINEL = re.compile(r"rediss?\+sentinel://([^@/\s]*@)?[\w.-]+(:\d{1,5})?(,[\w.-]+(:\d{1,5})?)*/[\w.-]+(/\d{1,5})?(\?\S*)?")
@@ -35,6 +37,7 @@ SENTINEL = re.compile(r"rediss?\+sentinel://([^@/\s]*@)?[\w.-]+(:\d{1,5})?(,[\w.
 def find_problems(settings: MailSettings) -> Iterator[str]:
     """Return one sentence for each problem."""
     yield from _server_problems(settings)
+    yield from _ehlo_problems(settings)
     yield from _login_problems(settings)
     yield from _address_problems(settings)
     yield from _delivery_problems(settings)
@@ -68,6 +71,12 @@ def _encryption_problems(settings: MailSettings) -> Iterator[str]:
         yield f"MAIL_PORT is 465 without MAIL_USE_SSL, {mismatch}: set MAIL_USE_SSL, without MAIL_USE_TLS, or MAIL_PORT=587"
     elif port in STARTTLS_PORTS and settings.use_ssl:
         yield f"MAIL_PORT is {port} with MAIL_USE_SSL, {mismatch}: set MAIL_PORT=465, or MAIL_USE_TLS instead of MAIL_USE_SSL"
+
+
+def _ehlo_problems(settings: MailSettings) -> Iterator[str]:
+    if settings.ehlo_name and not EHLO_NAME.fullmatch(settings.ehlo_name):
+        name = _shown(settings.ehlo_name)
+        yield f"MAIL_EHLO_NAME is {name}: give a host name such as www.example.com, or an address as [192.0.2.1]"
 
 
 def _login_problems(settings: MailSettings) -> Iterator[str]:

@@ -54,6 +54,11 @@ class MailSettings:
     tls_ca: str = setting("", "PEM file of a private certificate authority, trusted beside the system's.")
     timeout: float = setting(30.0, "Longest wait for one reply of the SMTP server, in seconds.")
     connections: int = setting(4, "Most connections that one worker opens to a slow server; a fast one gets a single connection.")
+    ehlo_name: str = setting(
+        "",
+        "Name to introduce ourselves with (EHLO). Empty: the host of MAIL_BASE_URL, else this host's name, whichever has a domain, "
+        "else the connection's own address.",
+    )
     auth: str = setting("password", "How to log in: `password`, or `xoauth2` for Gmail and Microsoft 365.")
     oauth_client_id: str = setting("", "Client id for `xoauth2`.")
     oauth_client_secret: str = setting("", "Client secret for `xoauth2`, if the provider issued one.", secret=True)

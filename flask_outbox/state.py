@@ -22,7 +22,7 @@ from .message.address import parse
 from .message.templates import mail_templates
 from .smtp.debug import show_conversation
 from .smtp.oauth import OAuth
-from .smtp.server import Server
+from .smtp.server import Server, ehlo_name
 from .smtp.staging import Staging
 from .smtp.transport import Transport
 from .store.enqueue import Enqueuer
@@ -256,6 +256,7 @@ def make_server(settings: MailSettings) -> Server:
         ca_file=settings.tls_ca or None,
         oauth=oauth,
         staging=Staging(settings.allow_to, redirect_to),
+        ehlo_name=settings.ehlo_name or ehlo_name(settings.base_url),
     )
 
 

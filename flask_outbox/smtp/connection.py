@@ -1,7 +1,7 @@
 """The socket side: connect, TLS, EHLO, login; write commands, and read replies before a deadline.
 
-smtplib does the greeting, STARTTLS and the login. Reading and writing are our own, because smtplib's timeout is for each
-read: a server that sends its reply byte by byte could block it for ever.
+smtplib does the greeting and speaks the login. Reading and writing are our own, because smtplib's timeout is for each read: a
+server that sends its reply byte by byte could block it for ever.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import Unavailable
 from .debug import note_commands, note_login, note_reply
+from .dialing import GUARD_EVERY, dial, shake_hands
 from .envelope import Reply
 from .replies import CLOSING, GREETING, cannot_talk, clean, is_positive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .habits import Habits
 
 REPLY_LINE = re.compile(rb"\d{3}(?:[ -].*)?")
 # RFC 5321, 4.5.3.1.5 sets 512 octets for a reply line; some servers send more, but none as much as this.
@@ -29,13 +32,18 @@ LONGEST_LINE = 8192
 MOST_LINES = 100
 # The most bytes that one read or write passes to the socket.
 CHUNK = 65536
-# How often a long wait calls the guard, in seconds, to renew a lease or learn that it is lost.
-GUARD_EVERY = 5.0
+# What EHLO would say without a name and before there is an address.
+UNKNOWN_NAME = "[127.0.0.1]"
 # How long to wait for the reply to QUIT, in seconds.
 QUIT_TIMEOUT = 1.0
 # How long to poll for a reply before the thread sleeps, in seconds: a server on the same host or network answers within
 # this time, and waking up costs as much again.
 POLL_FOR = 0.0001
+# Acknowledge what arrives at once (Linux). A server whose small replies wait for it (Nagle's algorithm) gets it 40 ms late
+# otherwise, with every email.
+QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)
+# The login that every server offers comes first; over TLS or loopback none of them is safer than another.
+MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")
 
 
 def no_guard() -> None:
@@ -48,31 +56,40 @@ class SmtpConnection(smtplib.SMTP):
     *timeout*, in seconds, limits each write of a chunk and each whole reply. *implicit_tls* encrypts from the first byte.
     """
 
-    def __init__(self, timeout: float, implicit_tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, timeout: float, habits: Habits, implicit_tls: ssl.SSLContext | None = None, ehlo_name: str = "") -> None:
+        self._habits = habits
         self._implicit_tls = implicit_tls
         self._received = bytearray()
         self._reply_timeout = timeout
         self._guard: Callable[[], None] = no_guard
         self._is_logging_in = False
-        super().__init__(local_hostname=_ehlo_name(), timeout=timeout)
+        # Never empty: smtplib would look the host's name up in DNS, which can hang.
+        super().__init__(local_hostname=ehlo_name or UNKNOWN_NAME, timeout=timeout)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        connection = socket.create_connection((host, port), timeout)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._implicit_tls is None:
-            return connection
-        return self._implicit_tls.wrap_socket(connection, server_hostname=host)
+        sock = dial(host, port, timeout, self._habits, self._guard)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock if self._implicit_tls is None else self._encrypt(sock, self._implicit_tls)
+
+    def _encrypt(self, sock: socket.socket, context: ssl.SSLContext) -> socket.socket:
+        # Kept before the handshake, so that cut() and close() reach it.
+        self.sock = secured = context.wrap_socket(sock, server_hostname=self._host, do_handshake_on_connect=False)
+        shake_hands(secured, self.timeout, self._guard)
+        return secured
 
     def open(self, host: str, port: int, guard: Callable[[], None] = no_guard) -> None:
         """Connect, read the greeting and say EHLO.
 
         *guard* is called while waiting, until the first transmission ends. Raises smtplib's errors, or Unavailable.
         """
-        # Where smtplib keeps the name that starttls() checks the certificate for; connect() does not set it.
+        # The name that the certificate has to be for.
         self._host, self._guard = host, guard
         code, text = self.connect(host, port)
         if code != GREETING:
             raise smtplib.SMTPConnectError(code, text)
+        self._habits.note_greeting(text)
+        if self.local_hostname == UNKNOWN_NAME and self.sock is not None:
+            self.local_hostname = _literal(self.sock)
         self.greet()
 
     def secure(self, context: ssl.SSLContext) -> None:
@@ -80,11 +97,17 @@ class SmtpConnection(smtplib.SMTP):
         if not self.has_extn("starttls"):
             message = "the server does not offer STARTTLS, and MAIL_USE_TLS says that nothing is sent without it"
             raise Unavailable(message, ours=True)
-        self.starttls(context=context)
-        if self._received:
+        code, text = self.docmd("STARTTLS")
+        if code != GREETING:
+            raise smtplib.SMTPResponseException(code, text)
+        sock = self.sock
+        if sock is None or self._received:
             self.close()
             message = "the server sent data before TLS began: somebody may be intercepting the connection"
             raise Unavailable(message)
+        self._encrypt(sock, context)
+        # RFC 3207, 4.2: what the server said before is forgotten.
+        self.ehlo_resp, self.esmtp_features, self.does_esmtp = None, {}, False
         self.greet()
 
     def greet(self) -> None:
@@ -94,6 +117,16 @@ class SmtpConnection(smtplib.SMTP):
             code, text = self.helo()
         if not is_positive(code):
             raise cannot_talk("EHLO", Reply(code, clean(text)))
+
+    def log_in(self, username: str, password: str) -> None:
+        """Log in with a password, once: another mechanism after a refusal may lock the account. Raises smtplib's errors."""
+        offered = self.esmtp_features.get("auth", "").upper().split()
+        mechanism = next((one for one in MECHANISMS if one in offered), None)
+        if mechanism is None:
+            message = "the server offers no login with a password, which MAIL_USERNAME asks for"
+            raise smtplib.SMTPNotSupportedError(message)
+        self.user, self.password = username, password
+        self.auth(mechanism, getattr(self, f"auth_{mechanism.lower().replace('-', '_')}"))
 
     def authorize(self, sasl: str) -> None:
         """Log in by XOAUTH2 with *sasl*; raises smtplib's errors."""
@@ -146,10 +179,7 @@ class SmtpConnection(smtplib.SMTP):
             if left <= 0 or sock is None:
                 self._break(f"the server did not answer within {self._reply_timeout:g} s")
             try:
-                data = _poll(sock)
-                sock.settimeout(min(left, GUARD_EVERY))
-                if data is None:
-                    data = sock.recv(CHUNK)
+                data = _receive(sock, min(left, GUARD_EVERY))
             except TimeoutError:
                 continue
             except OSError as error:
@@ -166,13 +196,22 @@ class SmtpConnection(smtplib.SMTP):
         data = s.encode(self.command_encoding) if isinstance(s, str) else s
         view = memoryview(data)
         for start in range(0, len(view), CHUNK):
+            self._send_chunk(view[start : start + CHUNK])
+
+    def _send_chunk(self, chunk: memoryview) -> None:
+        deadline = time.monotonic() + self.timeout
+        while chunk:
             self._guard()
-            sock = self.sock
+            left, sock = deadline - time.monotonic(), self.sock
             if sock is None:
                 self._break("the connection is closed")
+            if left <= 0:
+                self._break(f"the server did not read within {self.timeout:g} s")
             try:
-                sock.settimeout(self.timeout)
-                sock.sendall(view[start : start + CHUNK])
+                sock.settimeout(min(left, GUARD_EVERY))
+                chunk = chunk[sock.send(chunk) :]
+            except TimeoutError:
+                continue
             except OSError as error:
                 self._break(f"connection lost: {error}")
 
@@ -221,6 +260,16 @@ class SmtpConnection(smtplib.SMTP):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
+def _receive(sock: socket.socket, seconds: float) -> bytes:
+    """Return what arrives next; raise TimeoutError if nothing does within *seconds*."""
+    if QUICK_ACK is not None:
+        # For each read, because Linux forgets it.
+        sock.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
+    data = _poll(sock)
+    sock.settimeout(seconds)
+    return sock.recv(CHUNK) if data is None else data
+
+
 def _poll(sock: socket.socket) -> bytes | None:
     """Return what arrives within POLL_FOR, without sleeping; None if nothing does."""
     sock.settimeout(0)
@@ -231,7 +280,7 @@ def _poll(sock: socket.socket) -> bytes | None:
     return None
 
 
-def _ehlo_name() -> str:
-    """Return the host's name if it has a domain, otherwise an address literal; without DNS, which can hang."""
-    name = socket.gethostname()
-    return name if "." in name and name.isascii() else "[127.0.0.1]"
+def _literal(sock: socket.socket) -> str:
+    """Return the connection's own address as EHLO takes it instead of a name (RFC 5321, 4.1.3)."""
+    address = str(sock.getsockname()[0]).partition("%")[0]
+    return f"[IPv6:{address}]" if sock.family == socket.AF_INET6 else f"[{address}]"

@@ -1,41 +1,66 @@
 """One email over one connection: envelope, message, and the reply that becomes one of our errors.
 
 smtplib spends a round trip on each command. RFC 2920 (PIPELINING) allows MAIL, RCPT and DATA in one write, and even the next
-envelope in the same write as the message before it: then an email costs one round trip.
+envelope in the same write as the message before it: then an email costs one round trip. A server that does not bear that gets the
+next commands when it has accepted the message, and works on them while the caller records the acceptance.
 """
 
 from __future__ import annotations
 
 import smtplib
-from typing import TYPE_CHECKING, NoReturn
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import Deferred, Refused, Unavailable
 from .connection import SmtpConnection, no_guard
 from .debug import note_commands, note_message
 from .envelope import Reply
-from .replies import CLOSING, DOT, START_INPUT, clean, goes_on, verdict
+from .habits import Way
+from .replies import CLOSING, DOT, START_INPUT, clean, goes_on, is_about_order, verdict
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
     from .envelope import Envelope
+    from .habits import Habits
 
 # How many times the usual timeout to wait for the reply to the final dot: five minutes by default. RFC 5321, 4.5.3.2.6 asks
 # for ten, because giving up early makes a second copy.
 DOT_TIMEOUT_FACTOR = 10
 
 
-class Conversation(SmtpConnection):
-    """A connection over which ``transmit`` sends one email to one recipient at a time."""
+class Refusal(NamedTuple):
+    """The command that the server refuses, by its verb, and what it says."""
 
-    def __init__(self, timeout: float, implicit_tls: ssl.SSLContext | None = None) -> None:
+    stage: str
+    reply: Reply
+
+
+class Announced(NamedTuple):
+    """An envelope that is written already, up to DATA or (one command at a time) up to MAIL; its replies are still to be read."""
+
+    email: Envelope
+    way: Way
+
+    @property
+    def written(self) -> int:
+        """Return how many of its commands are written."""
+        return 1 if self.way is Way.SINGLE else 3
+
+
+class Conversation(SmtpConnection):
+    """A connection over which ``transmit`` sends one email to one recipient at a time.
+
+    What it learns of the server goes to *habits*; the other arguments are those of ``SmtpConnection``.
+    """
+
+    def __init__(self, timeout: float, habits: Habits, implicit_tls: ssl.SSLContext | None = None, ehlo_name: str = "") -> None:
         # The server may still have a refused transaction open.
         self._dirty = False
-        # The envelope that went out behind the last message; its replies are still to be read.
-        self._announced: Envelope | None = None
+        self._announced: Announced | None = None
         self.transmitted = 0
-        super().__init__(timeout, implicit_tls)
+        super().__init__(timeout, habits, implicit_tls, ehlo_name)
 
     @property
     def is_alive(self) -> bool:
@@ -43,6 +68,10 @@ class Conversation(SmtpConnection):
         if self._announced is not None:
             return self.sock is not None
         return super().is_alive
+
+    @property
+    def _way(self) -> Way:
+        return self._habits.way if "pipelining" in self.esmtp_features else Way.SINGLE
 
     def leave(self) -> None:
         """Say QUIT and close.
@@ -57,9 +86,9 @@ class Conversation(SmtpConnection):
     def transmit(self, email: Envelope, following: Envelope | None = None, *, guard: Callable[[], None] = no_guard) -> Reply:
         """Send *email* and return the reply that accepts it.
 
-        Where the server allows it, the envelope of *following* goes out in the same write as the message. The next call must
-        be for *following* then; for any other email the connection is closed. *guard* is called before each write and while
-        waiting. An error that it raises closes the connection, so that an email whose lease is lost cannot go out.
+        As much of the envelope of *following* as the server allows goes out behind the message. The next call must be for
+        *following* then; for any other email the connection is closed. *guard* is called before each write and while waiting. An
+        error that it raises closes the connection, so that an email whose lease is lost cannot go out.
 
         Raises Refused, Deferred or Unavailable; smtplib.SMTPServerDisconnected if the connection broke before
         the message was on its way: then the caller may try again over a new connection.
@@ -95,31 +124,60 @@ class Conversation(SmtpConnection):
         return [f"MAIL FROM:<{email.sender}>{options}", f"RCPT TO:<{email.recipient}>", "DATA"]
 
     def _begin(self, email: Envelope) -> None:
-        """Send MAIL, RCPT and DATA, unless they are already announced, and read the replies."""
-        commands = self._commands(email)
-        if self._announced is not None:
-            announced, self._announced = self._announced, None
-            if announced != email:
-                self._break("the server waits for another message")
-            replies = self._replies(commands)
-        else:
-            if self._dirty:
-                # Without RSET this recipient would be added to the refused transaction, if it is still open.
-                commands.insert(0, "RSET")
-                self._dirty = False
-            replies = self._all_at_once(commands) if "pipelining" in self.esmtp_features else self._one_by_one(commands)
+        """Open the transaction of *email*, which may be announced already, or raise why the server does not take it."""
+        announced, self._announced = self._announced, None
+        if announced is not None and announced.email != email:
+            self._break("the server waits for another message")
+        commands, way = self._commands(email), announced.way if announced else self._way
+        refusal = self._read_announced(commands, announced) if announced else self._ask(commands, way)
+        while refusal is not None and self.sock is not None and way > Way.SINGLE and is_about_order(refusal.reply):
+            # Nothing has happened to this email. The same, with fewer commands at a time, shows what the server means.
+            way = Way(way - 1)
+            refusal = self._ask(commands, way)
+            if refusal is None:
+                self._habits.note_way(way)
+        if refusal is not None:
+            raise verdict(refusal.stage, refusal.reply)
+
+    def _read_announced(self, commands: list[str], announced: Announced) -> Refusal | None:
+        """Read the replies to an envelope that is announced, and learn from them."""
+        is_behind = announced.way is Way.BEHIND
+        try:
+            refusal = self._ask(commands, announced.way, announced.written)
+            if refusal is not None and self.sock is None and is_about_order(refusal.reply):
+                self._break("the server has lost the order of the commands")
+        except (smtplib.SMTPServerDisconnected, Unavailable):
+            if is_behind:
+                self._habits.note_behind(is_broken=True)
+            raise
+        if is_behind:
+            self._habits.note_behind(is_broken=False)
+        return refusal
+
+    def _ask(self, commands: list[str], way: Way, written: int = 0) -> Refusal | None:
+        """Send *commands*, the first *written* of which are sent already; return what the server refuses, if anything."""
+        if self._dirty:
+            # Without RSET this recipient would be added to the refused transaction, if it is still open.
+            commands = ["RSET", *commands]
+            self._dirty = False
+        replies = self._one_by_one(commands, written) if way is Way.SINGLE else self._all_at_once(commands, written)
         for command, reply in zip(commands, replies, strict=False):
             if goes_on(command, reply):
                 continue
             if command == "RSET":
                 self._break("the server refused RSET")
-            # If the server answered DATA with 354 nevertheless, only closing helps: Postfix and Exim queue an empty email after a
-            # lone dot.
-            self._refuse(command, reply, close=replies[-1].code == START_INPUT)
+            self._dirty = True
+            if replies[-1].code == START_INPUT:
+                # The server waits for a message nevertheless. Only closing helps: Postfix and Exim queue an empty email after a
+                # lone dot.
+                self.close()
+            return Refusal(_verb(command), reply)
+        return None
 
-    def _all_at_once(self, commands: list[str]) -> list[Reply]:
-        note_commands(*commands)
-        self.send(_lines(commands))
+    def _all_at_once(self, commands: list[str], written: int) -> list[Reply]:
+        if not written:
+            note_commands(*commands)
+            self.send(_lines(commands))
         return self._replies(commands)
 
     def _replies(self, commands: list[str]) -> list[Reply]:
@@ -133,11 +191,12 @@ class Conversation(SmtpConnection):
                 raise
         return replies
 
-    def _one_by_one(self, commands: list[str]) -> list[Reply]:
+    def _one_by_one(self, commands: list[str], written: int) -> list[Reply]:
         replies: list[Reply] = []
-        for command in commands:
-            note_commands(command)
-            self.send(_lines([command]))
+        for number, command in enumerate(commands):
+            if number >= written:
+                note_commands(command)
+                self.send(_lines([command]))
             replies.append(self._reply(command))
             if not goes_on(command, replies[-1]):
                 break
@@ -152,12 +211,6 @@ class Conversation(SmtpConnection):
             raise verdict(_verb(command), reply)
         return reply
 
-    def _refuse(self, command: str, reply: Reply, *, close: bool) -> NoReturn:
-        if close:
-            self.close()
-        self._dirty = True
-        raise verdict(_verb(command), reply)
-
     def _send_message(self, source: bytes, following: Envelope | None) -> Reply:
         """Send the message with its final dot, and the envelope of *following* behind it; return the acceptance."""
         if self._received:
@@ -166,10 +219,11 @@ class Conversation(SmtpConnection):
         data = source.replace(b"\r\n.", b"\r\n..")
         data += b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
         note_message(len(data))
-        # RFC 2920, 3.1: more commands may follow the final dot at once.
-        announced = following if "pipelining" in self.esmtp_features and following and not self._misfit(following) else None
-        if announced is not None:
-            commands = self._commands(announced)
+        announced = Announced(following, self._way) if following is not None and not self._misfit(following) else None
+        is_behind = announced is not None and announced.way is Way.BEHIND
+        if announced is not None and is_behind:
+            # RFC 2920, 3.1: more commands may follow the final dot at once.
+            commands = self._commands(announced.email)
             note_commands(*commands)
             data += _lines(commands)
         try:
@@ -181,10 +235,26 @@ class Conversation(SmtpConnection):
             raise Deferred(f"{error} (after the message was on its way)", uncertain=True) from error
         self.transmitted += 1
         if not goes_on(DOT, reply):
-            # Servers disagree about the replies to an envelope behind a refused message, so do not wait for them.
-            self._refuse(DOT, reply, close=announced is not None)
-        self._announced = announced
+            self._dirty = True
+            if is_behind:
+                # Servers disagree about the replies to an envelope behind a refused message, so do not wait for them.
+                self.close()
+            raise verdict(DOT, reply)
+        if announced is not None:
+            self._announce(announced)
         return reply
+
+    def _announce(self, announced: Announced) -> None:
+        """Write as much of the next envelope as the server takes now, unless it is written already; never raises."""
+        if announced.way is not Way.BEHIND:
+            if self._received:
+                return
+            # The message is accepted, and no guard may raise before the caller knows it: these commands transmit no message.
+            self._guard = no_guard
+            commands = self._commands(announced.email)
+            with suppress(smtplib.SMTPServerDisconnected):
+                self.send(_lines(commands[: announced.written]))
+        self._announced = announced
 
 
 def _lines(commands: list[str]) -> bytes:

@@ -33,6 +33,14 @@ PARTICULARS = re.compile(rf"{ADDRESS.pattern}|\S*\d\S*")
 
 # Which command smtplib's errors answer.
 STAGES = {smtplib.SMTPConnectError: "CONNECT", smtplib.SMTPHeloError: "EHLO", smtplib.SMTPAuthenticationError: "AUTH"}
+# "Too many messages on this connection", "max message per connection reached", "transaction limit for this session exceeded".
+PER_CONNECTION = re.compile(
+    r"\b(messages?|e?mails?|transactions?|recipients?)\b.{0,40}\b(this|per|one|a|each|single|same|smtp)\b.{0,12}\b(connection|session)\b",
+    re.IGNORECASE,
+)
+# RFC 5321, 4.2.1: not recognized, not implemented, bad sequence.
+OUT_OF_ORDER = {500, 502, 503}
+EXIM, EXIM_LIMIT = re.compile(r"\bExim \d"), 10
 
 # Longest reply to store, in characters.
 LONGEST_REPLY = 1000
@@ -96,8 +104,26 @@ def wording(error: Refused) -> str:
 
 
 def wants_new_connection(error: TransmissionError) -> bool:
-    """Return whether the server only asks for a new connection: 421, or OpenSMTPD's 452 4.5.3 from the 101st email on."""
-    return error.code == CLOSING or (error.enhanced == "4.5.3" and not (isinstance(error, Deferred) and error.uncertain))
+    """Return whether the server only asks for a new connection: 421, OpenSMTPD's 452 4.5.3 from the 101st email on, or words."""
+    if error.code is None or (isinstance(error, Deferred) and error.uncertain):
+        return False
+    return error.code == CLOSING or error.enhanced == "4.5.3" or bool(PER_CONNECTION.search(error.reply))
+
+
+def is_about_order(reply: Reply) -> bool:
+    """Return whether the server was surprised by a command that is in order: unknown, not implemented, or out of sequence.
+
+    Haraka says 503 to each command that arrives behind a final dot, although it offers PIPELINING.
+    """
+    return reply.code in OUT_OF_ORDER
+
+
+def emails_per_connection(greeting: str) -> int | None:
+    """Return how many emails a server with this *greeting* takes over one connection as it should, or None for no limit.
+
+    From the eleventh on Exim only queues, until its next queue run (smtp_accept_queue_per_connection, by default 10).
+    """
+    return EXIM_LIMIT if EXIM.search(greeting) else None
 
 
 def cannot_connect(error: OSError | ValueError, where: str) -> Unavailable:

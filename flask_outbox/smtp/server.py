@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import ssl
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from .habits import Habits
 from .staging import Staging
 
 if TYPE_CHECKING:
     from .oauth import OAuth
+
+# Letters, digits and hyphens (RFC 5321, 2.3.5), with a domain whose last label is no number, as in an address.
+HOST_NAME = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
 class Server:
     """The SMTP server that mail goes out through; most fields are Flask-Mail's settings.
 
-    *timeout* is in seconds, for each reply. *max_emails* is how many emails one connection carries, None for no limit.
-    *ca_file* names a PEM file of authorities to trust beside the system's. With *oauth* the login is XOAUTH2.
+    *timeout* is in seconds, for each reply. *max_emails* is how many emails one connection carries; with None ``habits`` decides,
+    which hold what this process learns about the server. *ca_file* names a PEM file of authorities to trust beside the system's.
+    With *oauth* the login is XOAUTH2. *ehlo_name* is how we introduce ourselves, empty for the connection's own address.
     """
 
     host: str = "localhost"
@@ -32,6 +40,13 @@ class Server:
     ca_file: str | None = None
     oauth: OAuth | None = None
     staging: Staging = field(default_factory=Staging)
+    ehlo_name: str = ""
+    habits: Habits = field(default_factory=Habits, repr=False, compare=False)
+
+    @property
+    def most_emails(self) -> int | None:
+        """Return how many emails one connection may carry, or None for no limit."""
+        return self.habits.most_emails if self.max_emails is None else self.max_emails
 
     @cached_property
     def tls(self) -> ssl.SSLContext:
@@ -41,3 +56,12 @@ class Server:
             # Loaded into the context, because create_default_context(cafile=...) replaces the system's authorities.
             context.load_verify_locations(self.ca_file)
         return context
+
+
+def ehlo_name(base_url: str) -> str:
+    """Return the host of *base_url*, or else this host's name, whichever has a domain; empty if none has.
+
+    Many servers refuse a name without a domain, such as a container's. DNS is not asked, because that can hang.
+    """
+    names = (urlsplit(base_url).hostname or "", socket.gethostname())
+    return next((name for name in names if HOST_NAME.fullmatch(name)), "")

@@ -12,7 +12,7 @@ import ssl
 import time
 from typing import TYPE_CHECKING
 
-from ..errors import Deferred, Held, Unavailable
+from ..errors import Deferred, Held, TransmissionError, Unavailable
 from .connection import no_guard
 from .conversation import Conversation
 from .replies import cannot_connect, wants_new_connection
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .envelope import Envelope, Reply
+    from .oauth import OAuth
     from .server import Server
 
 # Longest idle time after which a connection is used again, in seconds. Servers may hang up after five minutes
@@ -61,7 +62,7 @@ class Transport:
         except smtplib.SMTPServerDisconnected as error:
             if not reused:
                 raise Deferred(str(error)) from error
-        except (Unavailable, Deferred) as error:
+        except TransmissionError as error:
             if not (reused and wants_new_connection(error)):
                 raise
         # The server has not accepted the message: it said so, or hung up before. Repeat it over a new connection.
@@ -76,7 +77,7 @@ class Transport:
         conversation = self._conversation
         assert conversation is not None  # noqa: S101 - _ready() and _open() set it
         self._refusals += 1
-        if conversation.transmitted + 1 == self._server.max_emails:
+        if conversation.transmitted + 1 == self._server.most_emails:
             following = None
         try:
             reply = conversation.transmit(email, following, guard=guard)
@@ -101,7 +102,8 @@ class Transport:
         """Keep a connection that looks alive, or open one; return whether it was used before."""
         conversation = self._conversation
         if conversation is not None:
-            worn = self._refusals >= MOST_REFUSALS or conversation.transmitted == self._server.max_emails
+            most = self._server.most_emails
+            worn = self._refusals >= MOST_REFUSALS or (most is not None and conversation.transmitted >= most)
             if not worn and time.monotonic() - self._used_at < LONGEST_IDLE and conversation.is_alive:
                 return True
             self.close()
@@ -114,20 +116,25 @@ class Transport:
             raise Unavailable("the connection was cut, because the process must exit")
         server, self._refusals = self._server, 0
         try:
-            self._conversation = conversation = Conversation(server.timeout, server.tls if server.use_ssl else None)
-            conversation.open(server.host, server.port, guard)
-            if server.use_tls:
-                conversation.secure(server.tls)
-            self._login(conversation)
+            self._log_in(self._dial(guard), guard)
             self._used_at = time.monotonic()
-        except Unavailable:
-            self.close()
-            raise
         except (OSError, ValueError) as error:  # smtplib's errors are OSErrors
             self.close()
             raise cannot_connect(error, f"{server.host}:{server.port}") from error
+        except BaseException:  # Unavailable, a lost lease: a connection that is not ready must not be taken for a kept one
+            self.close()
+            raise
 
-    def _login(self, conversation: Conversation) -> None:
+    def _dial(self, guard: Callable[[], None]) -> Conversation:
+        server = self._server
+        implicit_tls = server.tls if server.use_ssl else None
+        self._conversation = conversation = Conversation(server.timeout, server.habits, implicit_tls, server.ehlo_name)
+        conversation.open(server.host, server.port, guard)
+        if server.use_tls:
+            conversation.secure(server.tls)
+        return conversation
+
+    def _log_in(self, conversation: Conversation, guard: Callable[[], None]) -> None:
         server = self._server
         if server.oauth is not None:
             _require_privacy(conversation)
@@ -136,10 +143,17 @@ class Transport:
             except smtplib.SMTPAuthenticationError:
                 # A token may be revoked before it expires; if the server refuses a fresh one too, the token is not the cause.
                 server.oauth.forget()
-                conversation.authorize(server.oauth.sasl())
+                self._authorize_again(server.oauth, conversation, guard)
         elif server.username and server.password:
             _require_privacy(conversation)
-            conversation.login(server.username, server.password)
+            conversation.log_in(server.username, server.password)
+
+    def _authorize_again(self, oauth: OAuth, conversation: Conversation, guard: Callable[[], None]) -> None:
+        try:
+            conversation.authorize(oauth.sasl())
+        except smtplib.SMTPServerDisconnected:
+            # It hung up on the refused token.
+            self._dial(guard).authorize(oauth.sasl())
 
     def close_if_idle(self) -> None:
         """Close a connection that was not used within LONGEST_IDLE."""

@@ -3,7 +3,7 @@
 The fixture itself comes with the pytest plugin, ``flask_outbox.testing.plugin``.
 """
 
-from .answers import accept_then_drop, accept_then_stall, drip, drop, garbage, reply, slow, stall, usual_then_drop
+from .answers import accept_then_drop, accept_then_stall, drip, drop, garbage, refuse_pipelined, reply, slow, stall, usual_then_drop
 from .recorded_email import RecordedEmail
 from .recorded_emails import RecordedEmails
 from .recorded_outbox import RecordedOutbox
@@ -23,6 +23,7 @@ __all__ = [
     "drip",
     "drop",
     "garbage",
+    "refuse_pipelined",
     "reply",
     "slow",
     "stall",

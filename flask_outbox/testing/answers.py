@@ -87,3 +87,10 @@ def accept_then_stall(session: SmtpSession, usual: str) -> None:
     """For the stage DOT: accept the message, and never send the reply."""
     session.note(usual)
     stall(session, usual)
+
+
+def refuse_pipelined(session: SmtpSession, usual: str) -> None:
+    """Give the usual reply, and answer 503 to each command that has arrived with the current one; Haraka does so at DOT."""
+    session.say(usual)
+    for _ in session.take_waiting():
+        session.say_unasked("503 Bad sequence of commands - pipelined after end of DATA")

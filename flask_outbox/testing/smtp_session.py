@@ -71,6 +71,12 @@ class SmtpSession:
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line.rstrip(b"\r")
 
+    def take_waiting(self) -> list[bytes]:
+        """Take everything that has arrived beyond the current command, as a server does that drops it; return its whole lines."""
+        *lines, _ = self._buffer.split(b"\n")
+        self._buffer = b""
+        return lines
+
     def body(self) -> bytes:
         """Return what the client sends up to the lone dot, with doubled dots undone."""
         while not (self._buffer.startswith(b".\r\n") or b"\r\n.\r\n" in self._buffer):

@@ -109,6 +109,7 @@ class Settings:
     mail_suppress_send: bool = of_library("suppress_send")
     mail_max_emails: int | None = of_library("max_emails")
     mail_connections: int = of_library("connections")
+    mail_ehlo_name: str = of_library("ehlo_name")
     mail_auth: str = of_library("auth")
     mail_oauth_client_id: str = of_library("oauth_client_id")
     mail_oauth_client_secret: str = of_library("oauth_client_secret")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
 
+from flask_outbox import MailSettings
 from flask_outbox.errors import Unavailable
 from flask_outbox.smtp.envelope import Envelope
 from flask_outbox.smtp.server import Server
 from flask_outbox.smtp.transport import Transport
-from flask_outbox.testing import SmtpServer, drip, drop, garbage, reply, stall
+from flask_outbox.state import make_server
+from flask_outbox.testing import Drop, SmtpServer, SmtpSession, drip, drop, garbage, reply, stall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,3 +145,73 @@ def test_a_password_is_not_sent_over_a_remote_connection_without_tls(smtp: SmtpS
     monkeypatch.setattr(ipaddress.IPv4Address, "is_loopback", property(lambda _: False))
     with pytest.raises(Unavailable, match="not sent over a connection without TLS"):
         send(transport)
+
+
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_a_refused_password_is_sent_once_and_its_reason_is_kept(smtp: SmtpServer, hangs_up: bool) -> None:
+    """Another try with another mechanism may lock the account."""
+
+    def refuse(session: SmtpSession, usual: str) -> None:
+        session.say("535 5.7.8 Username and Password not accepted")
+        if hangs_up:
+            raise Drop
+
+    smtp.password = ("me", "secret")
+    smtp.on("AUTH", refuse, always=True)
+    with pytest.raises(Unavailable, match=r"535 5\.7\.8 Username and Password not accepted") as caught:
+        send(Transport(Server("127.0.0.1", smtp.port, timeout=TIMEOUT, username="me", password="wrong")))
+    assert caught.value.ours
+    assert [line[:10] for line in smtp.commands if line.startswith("AUTH")] == ["AUTH PLAIN"]
+
+
+@pytest.mark.parametrize("offered", ["", "AUTH GSSAPI"])
+def test_a_server_without_a_usable_login_is_our_matter(smtp: SmtpServer, offered: str) -> None:
+    smtp.extensions += [offered] if offered else []
+    with pytest.raises(Unavailable, match="no login with a password") as caught:
+        send(Transport(Server("127.0.0.1", smtp.port, timeout=TIMEOUT, username="me", password="secret")))
+    assert caught.value.ours
+
+
+@pytest.mark.parametrize(
+    ("settings", "host", "name"),
+    [
+        ({"ehlo_name": "mx.example.com", "base_url": "https://www.example.com"}, "host.example.net", "mx.example.com"),
+        ({"ehlo_name": "[192.0.2.1]"}, "host.example.net", "[192.0.2.1]"),
+        ({"base_url": "https://www.example.com:8443/shop"}, "host.example.net", "www.example.com"),
+        ({"base_url": "http://localhost:5000"}, "host.example.net", "host.example.net"),
+        ({"base_url": "http://192.0.2.1"}, "host.example.net", "host.example.net"),
+        ({"base_url": "https://exämple.com"}, "host.example.net", "host.example.net"),
+        ({}, "web_1.internal", "[127.0.0.1]"),
+        ({}, "3f2a9c", "[127.0.0.1]"),
+    ],
+)
+def test_we_introduce_ourselves_by_a_name_that_servers_accept(
+    smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], host: str, name: str
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    config = {f"MAIL_{key.upper()}": value for key, value in settings.items()}
+    server = make_server(MailSettings.from_config({"MAIL_SERVER": "127.0.0.1", "MAIL_PORT": smtp.port, **config}))
+    with closing(Transport(server)) as transport:
+        transport.connect()
+    assert smtp.commands[0].lower() == f"ehlo {name.lower()}"
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 on this machine")
+def test_an_ipv6_connection_is_introduced_by_its_own_literal() -> None:
+    listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    heard = []
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        with client:
+            client.sendall(b"220 test ESMTP\r\n")
+            heard.append(client.recv(100))
+            client.sendall(b"250 test\r\n")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with closing(Transport(Server("::1", listener.getsockname()[1], timeout=2))) as transport:
+        transport.connect()
+    thread.join()
+    listener.close()
+    assert heard == [b"ehlo [IPv6:::1]\r\n"]

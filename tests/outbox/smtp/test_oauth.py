@@ -19,6 +19,7 @@ from flask_outbox.smtp.oauth import OAuth
 from flask_outbox.smtp.server import Server
 from flask_outbox.smtp.transport import Transport
 from flask_outbox.state import make_server
+from flask_outbox.testing import Drop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,6 +129,19 @@ def test_a_refused_token_is_replaced_and_the_same_connection_is_used(
     send(transport)
     assert smtp.seen == ["token-1", "token-1", "token-2"]  # type: ignore[attr-defined]
     assert (smtp.connections, len(smtp.accepted)) == (2, 2)
+
+
+def test_a_server_that_hangs_up_on_a_stale_token_gets_the_fresh_one_over_a_new_connection(
+    transport: Transport, endpoint: Endpoint, smtp: SmtpServer
+) -> None:
+    def refuse_and_hang_up(session: Any, usual: str) -> None:
+        session.say("535 5.7.8 bad token")
+        raise Drop
+
+    smtp.on("AUTH", refuse_and_hang_up)
+    send(transport)
+    assert smtp.seen == ["token-2"]  # type: ignore[attr-defined]
+    assert (smtp.connections, len(smtp.accepted)) == (2, 1)
 
 
 def test_a_mailbox_that_refuses_every_token_is_our_matter(transport: Transport, smtp: SmtpServer) -> None:
