@@ -44,6 +44,10 @@ ADDRESS = re.compile(r"<[^>]*>|\S+@\S+")
 # What differs between two replies with the same meaning: addresses, queue ids, times.
 PARTICULARS = re.compile(rf"{ADDRESS.pattern}|\S*\d\S*")
 
+SLOW_CODES = {421, 432, 450, 451, 452, 454}
+SLOW_WORDS = re.compile(r"throttl|too many (concurrent )?(connections|messages)|rate\b|too (fast|quickly|frequent)", re.IGNORECASE)
+CONTENT_WORDS = re.compile(r"spam|unsolicited|virus|malware|attachment|content", re.IGNORECASE)
+
 # Longest reply to store, in characters.
 LONGEST_REPLY = 1000
 
@@ -86,6 +90,16 @@ def _refuses_us(stage: str, reply: Reply) -> bool:
 def is_unclear(error: Refused) -> bool:
     """Return whether *error* may mean us instead of the recipient: the server sent it, and its code does not name the mailbox."""
     return error.code is not None and not (error.enhanced and MAILBOX_ENHANCED.match(error.enhanced))
+
+
+def asks_to_slow_down(error: TransmissionError) -> bool:
+    """Return whether the server takes mail, but less of it at a time: it limits the rate or the connections."""
+    return error.code in SLOW_CODES and bool(SLOW_WORDS.search(error.reply))
+
+
+def is_about_content(error: Refused) -> bool:
+    """Return whether the server refused what the message says: spam, a virus, an attachment, its MIME structure."""
+    return error.code is not None and bool((error.enhanced or "").startswith("5.6.") or CONTENT_WORDS.search(error.reply))
 
 
 def wording(error: Refused) -> str:
