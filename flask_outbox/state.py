@@ -16,6 +16,7 @@ from flask import Flask, current_app, g
 from .delivery.bells import Bell, CallableBell, InlineBell, ThreadBell
 from .delivery.couriers import Couriers
 from .delivery.delivery import Delivery
+from .delivery.pace import Pace
 from .delivery.thread import DeliveryThread
 from .message.address import parse
 from .message.templates import mail_templates
@@ -74,6 +75,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
         self.database = database
         self.smtp = make_server(settings)
         self.rate = _make_rate(settings)
+        self.pace = Pace()
         if settings.debug:
             logging.getLogger(f"{__package__}.smtp").setLevel(logging.DEBUG)
         self._connect = connect
@@ -141,7 +143,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
     def _couriers_maker(self, ring: Callable[[], None]) -> Callable[[], Couriers]:
         """Return a function that makes couriers; it holds no reference to the app."""
         engine = self.database.engine_for(self.settings.connections)
-        return partial(make_couriers, self.settings, self.smtp, engine, self.rate, ring)
+        return partial(make_couriers, self.settings, self.smtp, engine, self.rate, self.pace, ring)
 
     def make_thread(self) -> DeliveryThread:
         """Return a background thread that delivers; it is not started yet."""
@@ -243,13 +245,15 @@ def make_server(settings: MailSettings) -> Server:
     )
 
 
-def make_couriers(settings: MailSettings, server: Server, engine: Engine, rate: Rate | None, ring: Callable[[], None]) -> Couriers:
+def make_couriers(
+    settings: MailSettings, server: Server, engine: Engine, rate: Rate | None, pace: Pace, ring: Callable[[], None]
+) -> Couriers:
     """Return couriers that deliver from *engine*'s database to *server*; *ring* wakes other workers during a backlog."""
 
     def make(on_backlog: Callable[[], None], *, is_extra: bool) -> Delivery:
         outbox = Outbox(engine, worker_name(), settings.retry_for)
         transport = None if settings.suppress_send else Transport(server)
-        return Delivery(outbox, transport, rate, on_backlog, is_extra=is_extra)
+        return Delivery(outbox, transport, rate, pace, on_backlog, is_extra=is_extra)
 
     return Couriers(make, settings.connections, ring)
 

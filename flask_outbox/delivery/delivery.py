@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..smtp.transport import Transport
     from ..store.lease import Batch, Claimed
     from ..store.outbox import Outbox
+    from .pace import Pace
     from .rate import Rate
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,9 @@ LONGEST_BATCH = 1.0
 RECOVER_EVERY = 1.0
 # A server that needs so many seconds for each of so many emails in a row is distant or busy, and gets extra connections.
 SLOW_SECONDS, SLOW_IN_A_ROW = 0.02, 8
+# Longest wait for a server that accepts nothing since it asked to slow down, in seconds; then the pass ends, as it does for an
+# unavailable server, and extra connections are closed.
+LONGEST_PROBE = 2.0
 # Longest sleep while MAIL_RATE allows no email, in seconds; then check again whether mail is due.
 LONGEST_SLEEP = 5.0
 
@@ -41,8 +45,8 @@ LONGEST_SLEEP = 5.0
 class Delivery:
     """Delivers from *outbox* through *transport*; with MAIL_SUPPRESS_SEND *transport* is None, and nothing is transmitted.
 
-    *rate* limits the speed. *on_backlog* is called after each full claim. *is_extra* marks an extra connection of the worker: a
-    server that refuses it is not unavailable. ``size`` is how many emails it claims at a time.
+    *rate* and *pace* limit the speed. *on_backlog* is called after each full claim. *is_extra* marks an extra connection of the
+    worker: a server that refuses it is not unavailable. ``size`` is how many emails it claims at a time.
 
     It belongs to one thread; ``stop``, ``cut`` and ``abandon`` may be called from another.
     """
@@ -52,6 +56,7 @@ class Delivery:
         outbox: Outbox,
         transport: Transport | None,
         rate: Rate | None,
+        pace: Pace,
         on_backlog: Callable[[], None],
         *,
         is_extra: bool = False,
@@ -59,9 +64,10 @@ class Delivery:
         self._outbox = outbox
         self._transport = transport
         self._rate = rate
+        self._pace = pace
         self._on_backlog = on_backlog
         self._is_extra = is_extra
-        self._settler = Settler(outbox, is_extra=is_extra)
+        self._settler = Settler(outbox, pace, is_extra=is_extra)
         self._stopping = threading.Event()
         self._batch: Batch | None = None
         self.size = BATCH
@@ -125,7 +131,7 @@ class Delivery:
         end, before, goes_on = time.monotonic() + seconds, self._settler.count, True
         self._recover()
         while goes_on and not self._is_over(end) and self._outbox.has_due() and self._may_claim(end):
-            limit = 1 if self._rate else self.size
+            limit = 1 if self._rate else min(self.size, self._pace.size)
             batch = self._outbox.claim(limit)
             if batch is None:
                 break
@@ -146,7 +152,13 @@ class Delivery:
             log.warning("%d emails of a worker that died are queued again", recovered)
 
     def _may_claim(self, end: float) -> bool:
-        return not self._outbox.health.is_paused() and self._is_connected() and self._is_allowed(end)
+        # A server that asks to slow down may refuse a connection too.
+        return (
+            not self._outbox.health.is_paused()
+            and self._is_turn(self._pace.wait, end)
+            and self._is_connected()
+            and (self._rate is None or self._is_turn(self._rate.wait, end))
+        )
 
     def _is_over(self, end: float) -> bool:
         return self._stopping.is_set() or time.monotonic() >= end
@@ -162,16 +174,15 @@ class Delivery:
             return False
         return True
 
-    def _is_allowed(self, end: float) -> bool:
-        """Wait until MAIL_RATE allows one email. That comes before the claim, so that the most urgent one goes."""
-        if self._rate is None:
-            return True
-        while not self._is_over(end) and self._outbox.has_due():
-            seconds = self._rate.wait()
-            if seconds <= 0:
-                return True
+    def _is_turn(self, wait: Callable[[], float], end: float) -> bool:
+        """Sleep until *wait* returns no more seconds to wait; return False if there is a reason not to claim after that."""
+        while (seconds := wait()) > 0:
+            if self._pace.is_blocked and seconds > LONGEST_PROBE:
+                return False
             self._stopping.wait(min(seconds, LONGEST_SLEEP, max(end - time.monotonic(), 0)))
-        return False
+            if self._is_over(end) or not self._outbox.has_due():
+                return False
+        return True
 
     def _deliver(self, batch: Batch, end: float) -> bool:
         """Deliver *batch*, release the rest of it, and return whether to claim another."""
@@ -199,7 +210,8 @@ class Delivery:
     def _deliver_each(self, batch: Batch, end: float) -> None:
         waiting = iter(list(batch.open.values()))
         email = next(waiting, None)
-        while email is not None and not self._stopping.is_set():
+        # A batch that is released halfway, or whose server asks to slow down, is over.
+        while email is not None and email.id in batch.open and not (self._stopping.is_set() or self._pace.is_blocked):
             # Chosen now, because the envelope of the following email goes out with this message.
             following = None if self._is_over(end) else next(waiting, None)
             self._outbox.guard(batch)

@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from . import lease
 from .connection import DATABASE_AWAY, WorkerConnection, database_now
+from .evidence import Evidence
 from .health import ServerHealth
 from .lease import Batch, Claimed, LeaseLost, StoredMessage, uptime
 from .models import Status
+from .sendings import Sendings
+from .slowdown import WorkerSlowdown
 from .sqlite_lock import take_write_lock
 from .statements import LOAD_MESSAGES, SettleStatements, claim_statement, due_statement, erase_secret
 
@@ -43,6 +46,8 @@ LONGEST_WAIT = timedelta(hours=4)
 # How long to postpone an email that may be the cause of an error, so that the others show whether the server accepts any. It must
 # be longer than the longest pause of an unavailable server.
 SUSPECT_WAIT = timedelta(minutes=2)
+# How long an email waits that the server refused because it gets too many at a time: others go first.
+THROTTLED_WAIT = timedelta(seconds=1)
 # How often to retry a settle while the database is down, in seconds.
 SETTLE_RETRY_EVERY = 0.2
 
@@ -69,12 +74,17 @@ class Try:
     enhanced: str | None = None
     reply: str | None = None
 
+    @property
+    def said(self) -> str:
+        """Return the code and the text of the reply."""
+        return f"{self.code or ''} {self.reply or ''}".strip()
+
 
 class Outbox:
     """The outbox as one worker sees it, over a database connection of its own that is kept until ``close``.
 
     *worker* is the name under which its attempts are recorded. An email that is deferred fails after *retry_for*. ``health`` says
-    whether the SMTP server can be used.
+    whether the SMTP server can be used, ``slowdown`` how much it takes; ``evidence`` and ``sendings`` help to judge a refusal.
     """
 
     def __init__(self, engine: Engine, worker: str, retry_for: timedelta = RETRY_FOR) -> None:
@@ -83,6 +93,8 @@ class Outbox:
         self._retry_for = retry_for
         self._database = WorkerConnection(engine)
         self.health = ServerHealth(self._database)
+        self.slowdown = WorkerSlowdown(self._database, self._worker)
+        self.evidence, self.sendings = Evidence(self._database), Sendings(self._database)
         # Built once: building a statement costs as much as executing it.
         self._due = due_statement(engine.dialect)
         self._claim = claim_statement(engine.dialect)
@@ -177,13 +189,13 @@ class Outbox:
         """Record that *email* was deferred, and schedule its retry; after *retry_for* it fails."""
         return self._settle_for_retry(batch, email, attempt, backoff(email.tries + 1), tries=email.tries + 1)
 
-    def postpone(self, batch: Batch, email: Claimed, attempt: Try, *, counts: bool = False) -> bool:
-        """Queue *email* again behind the others, and record the attempt; count it if *counts*. After *retry_for* it fails."""
-        return self._settle_for_retry(batch, email, attempt, SUSPECT_WAIT, tries=email.tries + counts)
+    def postpone(self, batch: Batch, email: Claimed, attempt: Try, wait: timedelta = SUSPECT_WAIT) -> bool:
+        """Queue *email* again behind the others, and record the attempt without counting it. After *retry_for* it fails."""
+        return self._settle_for_retry(batch, email, attempt, wait, tries=email.tries)
 
-    def settle_held(self, batch: Batch, email: Claimed, reason: str) -> bool:
-        """Record that a policy holds *email* back; ``flask mail retry`` queues it again."""
-        return self._settle(batch, email, None, Status.HELD, reply=reason)
+    def settle_held(self, batch: Batch, email: Claimed, reason: str, attempt: Try | None = None) -> bool:
+        """Record that a policy of ours, or the server, holds *email* back; ``flask mail retry`` queues it again."""
+        return self._settle(batch, email, attempt, Status.HELD, reply=reason)
 
     def settle_expired(self, batch: Batch, email: Claimed) -> bool:
         """Record that *email* has expired."""
@@ -210,7 +222,7 @@ class Outbox:
             "email_id": email.id,
             "own_lease": batch.token,
             "new_status": status.value,
-            "new_reply": f"{attempt.code or ''} {attempt.reply or ''}".strip() if attempt else values["reply"],
+            "new_reply": values["reply"] if "reply" in values or attempt is None else attempt.said,
             "new_tries": values.get("tries", email.tries),
             "new_send_at": values.get("send_at", email.send_at),
             "new_finished_at": batch.now() if status.is_final else None,
