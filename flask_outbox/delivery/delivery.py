@@ -210,8 +210,9 @@ class Delivery:
     def _deliver_each(self, batch: Batch, end: float) -> None:
         waiting = iter(list(batch.open.values()))
         email = next(waiting, None)
-        # A batch that is released halfway, or whose server asks to slow down, is over.
-        while email is not None and email.id in batch.open and not (self._stopping.is_set() or self._pace.is_blocked):
+        requests = self._pace.requests
+        # The batch is over if the rest of it was released, or if the server asks this connection or another one to slow down.
+        while email is not None and email.id in batch.open and self._pace.requests == requests and not self._stopping.is_set():
             # Chosen now, because the envelope of the following email goes out with this message.
             following = None if self._is_over(end) else next(waiting, None)
             self._outbox.guard(batch)

@@ -1,7 +1,7 @@
 """Pace: finds out how much mail the server takes when it asks to slow down, and keeps to that.
 
 After a reply such as ``454 Throttling failure`` nothing is sent for a moment, then one email at a time until the server accepts
-one. From then on mail goes out at nine tenths of the speed that the server has taken so far, and a little faster with each second:
+one. From then on mail goes out at nearly the speed that the server has taken so far, and a little faster with each second:
 until the server asks again, or until the pace is so high that it no longer matters.
 """
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 FIRST_PAUSE, LONGEST_PAUSE, LONGER = 0.1, 30.0, 1.5
 # The part of the measured speed to continue with, and the slowest speed, in emails a second: otherwise a server that took nothing
 # for an hour would get its backlog over a day.
-SHARE, SLOWEST = 0.9, 0.5
+SHARE, SLOWEST = 0.95, 0.5
 # The speed doubles in so many seconds, is ten times as high after three times as many, and so on as a square: the server is asked
 # rarely while the measured speed is right, and a wrong one is soon corrected.
-DOUBLES_IN = 15.0
-# How long after the server's last request all limits end, in seconds: the speed is 65 times as high by then.
+DOUBLES_IN = 12.0
+# How long after the server's last request all limits end, in seconds: the speed is 100 times as high by then.
 FORGOTTEN_AFTER = 120.0
 # Emails for so many seconds are claimed and sent at once.
 BURST = 0.1
@@ -37,6 +37,8 @@ class Pace:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
+        # How often the server has asked to slow down.
+        self.requests = 0
         self._throttled_at = float("-inf")
         # The time until the next email, or 0 once the server accepts mail again.
         self._pause = 0.0
@@ -81,7 +83,9 @@ class Pace:
                 return 0.0
             if now < self._next_at:
                 return self._next_at - now
-            self._next_at = now + self.size / self.speed
+            interval = self.size / self.speed
+            # Sleeping takes a little longer than asked.
+            self._next_at = max(self._next_at, now - interval) + interval
             return 0.0
 
     def note_accepted(self, seconds: float) -> bool:
@@ -111,6 +115,7 @@ class Pace:
             pause = self._pause * LONGER if self.is_blocked else max(FIRST_PAUSE, 1 / self.speed)
             self._pause = min(pause, LONGEST_PAUSE)
             self._throttled_at, self._next_at = now, now + self._pause
+            self.requests += 1
             return True
 
     def _measure_from(self, begun: float) -> None:
