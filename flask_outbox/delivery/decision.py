@@ -35,7 +35,7 @@ class Fate(Enum):
     POSTPONE = auto()
     """Queued again behind the others, for two minutes."""
     SLOW_DOWN = auto()
-    """Queued again for a second, and this worker sends less at a time."""
+    """Queued again for a moment, and this worker sends more slowly."""
     RELEASE = auto()
     """Queued again, unchanged."""
 

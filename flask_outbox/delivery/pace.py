@@ -40,8 +40,8 @@ class Pace:
         # How often the server has asked to slow down.
         self.requests = 0
         self._throttled_at = float("-inf")
-        # The time until the next email, or 0 once the server accepts mail again.
-        self._pause = 0.0
+        # How long to send nothing, in seconds; 0 once the server accepts mail again.
+        self.pause = 0.0
         # The speed at one moment, in emails a second; None while nothing limits it.
         self._base: float | None = None
         self._base_at = 0.0
@@ -57,15 +57,15 @@ class Pace:
     @property
     def is_blocked(self) -> bool:
         """Return whether the server has accepted nothing since it asked to slow down."""
-        return self._pause > 0 and self.is_slowed
+        return self.pause > 0 and self.is_slowed
 
     @property
     def speed(self) -> float:
         """Return how many emails a second may go out."""
         if not self.is_slowed:
             return float("inf")
-        if self._pause or self._base is None:
-            return 1 / self._pause
+        if self.pause or self._base is None:
+            return 1 / self.pause
         return self._base * (1 + ((self._clock() - self._base_at) / DOUBLES_IN) ** 2)
 
     @property
@@ -73,7 +73,7 @@ class Pace:
         """Return how many emails to claim at a time."""
         if not self.is_slowed:
             return sys.maxsize
-        return 1 if self._pause else max(1, int(self.speed * BURST))
+        return 1 if self.pause else max(1, int(self.speed * BURST))
 
     def wait(self) -> float:
         """Allow one claim of ``size`` emails now and return 0, or return the seconds to wait before the next one."""
@@ -94,10 +94,10 @@ class Pace:
             now = self._clock()
             self._measure_from(now - seconds)
             self._accepted, self._accepted_at = self._accepted + 1, now
-            if not self._pause or now - seconds < self._throttled_at:
+            if not self.pause or now - seconds < self._throttled_at:
                 return False
             self._base = max(SHARE * self._accepted / (now - self._began_at), SLOWEST)
-            self._base_at, self._pause = now, 0.0
+            self._base_at, self.pause = now, 0.0
             self._next_at = now + 1 / self._base
             self._accepted, self._began_at = 0, now
             return self.is_slowed
@@ -112,9 +112,9 @@ class Pace:
             if now - seconds < self._throttled_at:
                 return False
             self._measure_from(now - seconds)
-            pause = self._pause * LONGER if self.is_blocked else max(FIRST_PAUSE, 1 / self.speed)
-            self._pause = min(pause, LONGEST_PAUSE)
-            self._throttled_at, self._next_at = now, now + self._pause
+            pause = self.pause * LONGER if self.is_blocked else max(FIRST_PAUSE, 1 / self.speed)
+            self.pause = min(pause, LONGEST_PAUSE)
+            self._throttled_at, self._next_at = now, now + self.pause
             self.requests += 1
             return True
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..errors import Deferred, Refused, Unavailable
 from ..smtp.envelope import Reply
 from ..smtp.replies import asks_to_slow_down, is_about_content
 from ..store.evidence import THROTTLED
-from ..store.outbox import THROTTLED_WAIT, Try
+from ..store.outbox import Try
 from ..store.sendings import HELD
 from .decision import Decision, Fate, Situation, decide, reason_to_stop
 from .refusals import Refusals, SendingRefusals, Suspect
@@ -62,8 +63,10 @@ class Settler:
             log.info("email %d was deferred: %s", email.id, redact(said))
             self.count += self._outbox.settle_deferred(batch, email, attempt)
         elif decision.fate is Fate.SLOW_DOWN:
-            self._outbox.postpone(batch, email, replace(attempt, outcome=THROTTLED), THROTTLED_WAIT)
             self._slow_down(attempt.said, attempt.seconds)
+            # Longer than the pause: the next email shows whether the server means this one or all.
+            wait = timedelta(seconds=2 * self._pace.pause)
+            self._outbox.postpone(batch, email, replace(attempt, outcome=THROTTLED), wait)
         elif decision.fate is Fate.HOLD:
             log.info("email %d is held: MAIL_ALLOW_TO does not name its recipient", email.id)
             self.count += self._outbox.settle_held(batch, email, attempt.reply or "")

@@ -46,8 +46,6 @@ LONGEST_WAIT = timedelta(hours=4)
 # How long to postpone an email that may be the cause of an error, so that the others show whether the server accepts any. It must
 # be longer than the longest pause of an unavailable server.
 SUSPECT_WAIT = timedelta(minutes=2)
-# How long an email waits that the server refused because it gets too many at a time: others go first.
-THROTTLED_WAIT = timedelta(seconds=1)
 # How often to retry a settle while the database is down, in seconds.
 SETTLE_RETRY_EVERY = 0.2
 
