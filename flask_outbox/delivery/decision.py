@@ -136,7 +136,5 @@ def reason_to_stop(said: Reply | TransmissionError) -> Unavailable:
     if isinstance(said, Unavailable):
         return said
     if isinstance(said, Refused):
-        return Unavailable(
-            f"{said.reply} (refused again and again in these words, and nothing accepted since)", said.code, ours=True
-        )
+        return Unavailable(f"{said.reply} (the same again and again, and no email accepted since)", said.code, ours=True)
     return Unavailable(said.reply, said.code)

@@ -33,7 +33,7 @@ DOT = "."
 OUR_ENHANCED = re.compile(r"5\.1\.[78]$|5\.7\.(0|3|8|9|14|57|60|64)$")
 OUR_CODES = {530, 534, 535, 538}
 OUR_WORDS = re.compile(
-    r"relay|authenticat|log ?in\b|"
+    r"relay|authenticat|log ?in\b|limit exceeded|"
     r"sender\b.{0,60}\b(reject|refus|denied|not |unknown|invalid|verif|block)|"
     r"\b(reject|refus|denied|invalid|unknown|block)\w*\b.{0,20}\bsender\b|"
     r"not (allowed|permitted|authori[sz]ed) to send|client host .{0,80}(reject|block|denied)",

@@ -20,8 +20,6 @@ from flasky.extensions import db
 from tests.servers import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flask import Flask
 
 Put, Read = "Callable[..., Email]", "Callable[[], Any]"
@@ -78,7 +76,7 @@ def test_the_pace_is_near_the_limit_and_the_server_is_rarely_asked_for_more(most
 def test_two_workers_share_a_limit() -> None:
     limiter = Limiter(14, 1.0)
     paces = [Pace(limiter.clock), Pace(limiter.clock)]
-    accepted, order = [0, 0], random.Random(1)  # noqa: S311 - no secret
+    accepted, order = [0, 0], random.Random(1)
     while limiter.now < 300:
         index = order.randrange(2)
         limiter.now += 0.002
