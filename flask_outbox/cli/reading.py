@@ -63,5 +63,7 @@ def health_command() -> None:
         click.echo(f"{status:<10}{number:>8}")
     if found.oldest_due is not None:
         click.echo(f"the oldest waiting email has been due since {local_time(found.oldest_due)}")
+    for remark in found.remarks:
+        click.echo(remark)
     exit_if_unhealthy(found.health)
     click.echo("email can be sent")

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 from . import lease
 from .connection import DATABASE_AWAY, WorkerConnection, database_now
 from .evidence import Evidence
-from .health import ServerHealth
+from .health import ServerHealth, WorkerSlowdown
 from .lease import Batch, Claimed, LeaseLost, StoredMessage, uptime
 from .models import Status
 from .sendings import Sendings
-from .slowdown import WorkerSlowdown
 from .sqlite_lock import take_write_lock
 from .statements import LOAD_MESSAGES, SettleStatements, claim_statement, due_statement, erase_secret
 

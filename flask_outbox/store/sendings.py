@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .lease import Claimed
 
 # What the reply of a held email begins with; the server's reply follows.
-HELD = "held, because the server refuses this sending"
+HELD = "the server refuses this sending"
 # Most rows in one transaction, so that SQLite's write lock is free again soon.
 CHUNK = 500
 

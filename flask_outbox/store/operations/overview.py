@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from ..health import slowdown_remarks
 from ..models import Email, Health, Status
 
 if TYPE_CHECKING:
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Overview:
-    """How many emails have each status, since when the oldest has been due, and why none can be sent (None if they can)."""
+    """How many emails have each status, since when the oldest has been due, and why none can be sent (None if they can).
+
+    *remarks* say which workers the server has asked to slow down.
+    """
 
     counts: dict[str, int]
     oldest_due: datetime | None
     health: Health | None
+    remarks: list[str]
 
     @property
     def waiting(self) -> int:
@@ -37,7 +42,7 @@ def overview(engine: Engine) -> Overview:
     due = sa.select(sa.func.min(Email.due_since)).where(Email.status == Status.QUEUED, Email.send_at <= datetime.now(UTC))
     with Session(engine) as session:
         numbers = {row.status: row.number for row in session.execute(counts)}
-        return Overview(numbers, session.scalar(due), session.get(Health, 1))
+        return Overview(numbers, session.scalar(due), session.get(Health, 1), slowdown_remarks(session.connection()))
 
 
 def newest_emails(session: Session, limit: int, status: Status | None = None) -> Sequence[Email]:

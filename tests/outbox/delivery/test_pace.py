@@ -199,6 +199,22 @@ def test_one_email_that_the_server_always_throttles_is_soon_deferred_like_any_ot
     assert db.session.scalars(sa.select(Email)).first().tries == 1  # type: ignore[union-attr] # there is one
 
 
+def test_health_tells_of_a_slowdown_until_it_is_over(smtp: SmtpServer, put: Put, quiet: Flask, deliver: Read) -> None:
+    runner = quiet.test_cli_runner()
+    put()
+    smtp.on("DOT", reply(THROTTLED))
+    assert deliver() == 0
+    for speed, words in ((14.2, "14 emails a second"), (0.5, "30 emails a minute"), (0.001, "1 email a minute")):
+        with db.engine.begin() as connection:
+            connection.execute(sa.update(Slowdown).values(speed=speed))
+        result = runner.invoke(args=["mail", "health"])
+        assert f"is slowed to about {words}: {THROTTLED}" in result.output
+        assert result.exit_code == 0
+    with db.engine.begin() as connection:
+        connection.execute(sa.update(Slowdown).values(until=Slowdown.since))
+    assert "slowed" not in runner.invoke(args=["mail", "health"]).output
+
+
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("stage", ["CONNECT", "MAIL"])
 def test_too_many_connections_slow_the_worker_down_and_are_no_failure(

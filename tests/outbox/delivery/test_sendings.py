@@ -38,7 +38,14 @@ def put_newsletter(count: int, *, key: str | None = "newsletter", first: int = 0
 
 @pytest.mark.parametrize("count", [5, 30])
 def test_a_sending_that_is_refused_for_its_content_is_held_and_other_mail_goes_on(
-    smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, outcomes: Read, caplog: pytest.LogCaptureFixture, count: int
+    smtp: SmtpServer,
+    put: Put,
+    quiet: Flask,
+    deliver: Read,
+    statuses: Read,
+    outcomes: Read,
+    caplog: pytest.LogCaptureFixture,
+    count: int,
 ) -> None:
     put_newsletter(count)
     put("urgent@example.com")
@@ -49,10 +56,12 @@ def test_a_sending_that_is_refused_for_its_content_is_held_and_other_mail_goes_o
     assert statuses() == ["held"] * count + ["sent"] * 2
     assert outcomes().count(("refused", 554)) == 5
     emails = list(db.session.scalars(sa.select(Email).where(Email.status == "held")))
-    assert {email.reply for email in emails} == {f"held, because the server refuses this sending: {SPAM}"}
+    assert {email.reply for email in emails} == {f"the server refuses this sending: {SPAM}"}
     assert {email.tries for email in emails} == {0}
     assert db.session.scalar(sa.select(Health)) is None
     assert f"its {count} emails are held" in caplog.text
+    shown = quiet.test_cli_runner().invoke(args=["mail", "show", str(emails[-1].id)]).output
+    assert f"held: the server refuses this sending: {SPAM}; flask mail retry queues it again" in shown
 
 
 def test_one_message_for_many_is_a_sending_without_a_key(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
