@@ -17,6 +17,7 @@ from flask import Flask, current_app, g
 from .delivery.bells import Bell, CallableBell, InlineBell, ThreadBell
 from .delivery.couriers import Couriers
 from .delivery.delivery import Delivery
+from .delivery.pace import Pace
 from .delivery.thread import DeliveryThread
 from .message.address import parse
 from .message.templates import mail_templates
@@ -80,6 +81,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
         self.database = database
         self.smtp = make_server(settings)
         self.rate = _make_rate(settings)
+        self.pace = Pace()
         if settings.debug:
             show_conversation()
         self._acceptances = Acceptances()
@@ -147,7 +149,8 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
         """Return a function that makes couriers; it holds no reference to the app."""
         engine = self.database.engine_for(self.settings.connections)
         open_outbox = partial(make_outbox, self.settings, engine, self._acceptances)
-        make = partial(make_delivery, open_outbox, self.smtp, self.rate, suppress=self.settings.suppress_send)
+        server = None if self.settings.suppress_send else self.smtp
+        make = partial(make_delivery, open_outbox, server, (self.rate, self.pace))
         return partial(Couriers, make, self.settings.connections, ring, is_alone=self.database.is_shared)
 
     def make_thread(self) -> DeliveryThread:
@@ -267,15 +270,14 @@ def make_outbox(settings: MailSettings, engine: Engine, acceptances: Acceptances
 
 def make_delivery(
     open_outbox: Callable[[], Outbox],
-    server: Server,
-    rate: Rate | None,
+    server: Server | None,
+    limits: tuple[Rate | None, Pace],
     on_backlog: Callable[[], None],
     *,
     is_extra: bool,
-    suppress: bool,
 ) -> Delivery:
-    """Return a delivery to *server*, with connections of its own; with *suppress* it transmits nothing."""
-    return Delivery(open_outbox(), None if suppress else Transport(server), rate, on_backlog, is_extra=is_extra)
+    """Return a delivery to *server*, with connections of its own; without a server it transmits nothing."""
+    return Delivery(open_outbox(), None if server is None else Transport(server), *limits, on_backlog, is_extra=is_extra)
 
 
 def _make_rate(settings: MailSettings) -> Rate | None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..smtp.transport import Transport
     from ..store.lease import Batch, Claimed
     from ..store.outbox import Outbox
+    from .pace import Pace
     from .rate import Rate
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,9 @@ LONGEST_BATCH = 1.0
 RECOVER_EVERY = 1.0
 # A server that needs so many seconds for each of so many emails in a row is distant or busy, and gets extra connections.
 SLOW_SECONDS, SLOW_IN_A_ROW = 0.02, 8
+# Longest wait for a server that accepts nothing since it asked to slow down, in seconds; then the pass ends, as it does for an
+# unavailable server, and extra connections are closed.
+LONGEST_PROBE = 2.0
 # Longest sleep while MAIL_RATE allows no email, in seconds; then check again whether mail is due.
 LONGEST_SLEEP = 5.0
 
@@ -44,9 +48,9 @@ LONGEST_SLEEP = 5.0
 class Delivery:
     """Delivers from *outbox* through *transport*; with MAIL_SUPPRESS_SEND *transport* is None, and nothing is transmitted.
 
-    *rate* limits the speed. *on_backlog* is called after each full claim. *is_extra* marks an extra connection of the worker: a
-    server that refuses it is not unavailable. ``size`` is how many emails it claims at a time. ``obstacle`` says why the last run
-    could not deliver what is due, in one sentence, or is empty; ``has_left_due`` is whether it has left anything due.
+    *rate* and *pace* limit the speed. *on_backlog* is called after each full claim. *is_extra* marks an extra connection of the
+    worker: a server that refuses it is not unavailable. ``size`` is how many emails it claims at a time. ``obstacle`` says why the
+    last run could not deliver what is due, in one sentence, or is empty; ``has_left_due`` is whether it has left anything due.
 
     It belongs to one thread; ``stop``, ``cut``, ``abandon`` and ``write_off`` may be called from another.
     """
@@ -56,6 +60,7 @@ class Delivery:
         outbox: Outbox,
         transport: Transport | None,
         rate: Rate | None,
+        pace: Pace,
         on_backlog: Callable[[], None],
         *,
         is_extra: bool = False,
@@ -63,9 +68,10 @@ class Delivery:
         self._outbox = outbox
         self._transport = transport
         self._rate = rate
+        self._pace = pace
         self._on_backlog = on_backlog
         self._is_extra = is_extra
-        self._settler = Settler(outbox, is_extra=is_extra)
+        self._settler = Settler(outbox, pace, is_extra=is_extra)
         self._stopping = threading.Event()
         self._batch: Batch | None = None
         self.size = BATCH
@@ -152,7 +158,7 @@ class Delivery:
 
     def _deliver_batch(self, end: float) -> bool:
         """Claim and deliver one batch; return whether more may be due."""
-        limit = 1 if self._rate else self.size
+        limit = 1 if self._rate else min(self.size, self._pace.size)
         batch = self._outbox.claim(limit)
         if batch is None:
             return False
@@ -178,7 +184,13 @@ class Delivery:
         if self._outbox.health.is_paused():
             self.obstacle = "no email can be sent at the moment: flask mail health says why"
             return False
-        return self._can_record() and self._is_connected() and self._is_allowed(end)
+        # A server that asks to slow down may refuse a connection too.
+        return (
+            self._can_record()
+            and self._is_turn(self._pace.wait, end)
+            and self._is_connected()
+            and (self._rate is None or self._is_turn(self._rate.wait, end))
+        )
 
     def _can_record(self) -> bool:
         """Rehearse a settle before the first claim, and after each settle that failed.
@@ -216,18 +228,20 @@ class Delivery:
             self.is_connecting = False
         return True
 
-    def _is_allowed(self, end: float) -> bool:
-        """Wait until MAIL_RATE allows one email. That comes before the claim, so that the most urgent one goes."""
-        if self._rate is None:
-            return True
-        while not self._is_over(end) and self._outbox.has_due():
-            seconds = self._rate.wait()
-            if seconds <= 0:
-                return True
+    def _is_turn(self, wait: Callable[[], float], end: float) -> bool:
+        """Sleep until *wait* returns no more seconds to wait; return False if there is a reason not to claim after that.
+
+        That comes before the claim, so that the most urgent email goes.
+        """
+        while (seconds := wait()) > 0:
+            if self._pace.is_blocked and seconds > LONGEST_PROBE:
+                return False
             self.progress.rest()
             self._stopping.wait(min(seconds, LONGEST_SLEEP, max(end - time.monotonic(), 0)))
             self.progress.begin_step()
-        return False
+            if self._is_over(end) or not self._outbox.has_due():
+                return False
+        return True
 
     def _deliver(self, batch: Batch, end: float) -> bool:
         """Deliver *batch*, release the rest of it, and return whether to claim another."""
@@ -255,8 +269,10 @@ class Delivery:
     def _deliver_each(self, batch: Batch, end: float) -> None:
         waiting = iter(list(batch.open.values()))
         email = next(waiting, None)
-        # After a settle that failed nothing more goes out before the next rehearsal.
-        while email is not None and not self._stopping.is_set() and self._outbox.acceptances.can_record:
+        requests = self._pace.requests
+        # The batch is over if the rest of it was released, if the server asks this connection or another one to slow down, or if a
+        # settle has failed: then nothing goes out before the next rehearsal.
+        while email is not None and self._goes_on(batch, email, requests):
             # Chosen now, because the envelope of the following email goes out with this message.
             following = None if self._is_over(end) else next(waiting, None)
             self.progress.begin_step()
@@ -264,6 +280,10 @@ class Delivery:
             if batch.begin(email):
                 self._deliver_email(batch, email, following)
             email = following
+
+    def _goes_on(self, batch: Batch, email: Claimed, requests: int) -> bool:
+        is_open = email.id in batch.open and not self._stopping.is_set()
+        return is_open and self._pace.requests == requests and self._outbox.acceptances.can_record
 
     def _deliver_email(self, batch: Batch, email: Claimed, following: Claimed | None) -> None:
         started_at, begun = batch.now(), time.monotonic()

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..errors import Deferred, Refused, Unavailable
 from ..smtp.envelope import Reply
+from ..smtp.replies import asks_to_slow_down, is_about_content
+from ..store.evidence import THROTTLED
 from ..store.outbox import Try
+from ..store.sendings import HELD
 from .decision import Decision, Fate, Situation, decide, reason_to_stop
-from .refusals import Refusals, Suspect
+from .refusals import Refusals, SendingRefusals, Suspect
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,23 +23,29 @@ if TYPE_CHECKING:
     from ..errors import TransmissionError
     from ..store.lease import Batch, Claimed
     from ..store.outbox import Outbox
+    from .pace import Pace
 
 log = logging.getLogger(__name__)
 
 CONTRADICTED = Situation(is_contradicted=True)
+# After so many requests to slow down, all because of one email, it is deferred like any other: it must not slow down the others.
+MOST_THROTTLED = 5
 ADDRESS = re.compile(r"([^\s<>@])[^\s<>@]*(@[^\s<>:;,]+)")
 
 
 class Settler:
-    """Settles emails in *outbox*, batch after batch; *is_extra* as in ``Delivery``.
+    """Settles emails in *outbox*, batch after batch, and keeps *pace*; *is_extra* as in ``Delivery``.
 
     ``count`` is how many it has settled so far, without the postponed ones.
     """
 
-    def __init__(self, outbox: Outbox, *, is_extra: bool) -> None:
+    def __init__(self, outbox: Outbox, pace: Pace, *, is_extra: bool) -> None:
         self._outbox = outbox
+        self._pace = pace
         self._is_extra = is_extra
-        self._refusals = Refusals()
+        self._refusals, self._sendings = Refusals(), SendingRefusals()
+        # The reply that last asked to slow down.
+        self._throttled = ""
         self.count = 0
         self.is_cut = False
         # The server has refused this extra connection.
@@ -49,7 +60,11 @@ class Settler:
         elif decision.fate is Fate.RETRY:
             log.info("email %d was deferred: %s", email.id, redact(said))
             self.count += self._outbox.settle_deferred(batch, email, attempt)
-            self._note_answered(attempt)
+        elif decision.fate is Fate.SLOW_DOWN:
+            self._slow_down(attempt.said, attempt.seconds)
+            # Longer than the pause: the next email shows whether the server means this one or all.
+            wait = timedelta(seconds=2 * self._pace.pause)
+            self._outbox.postpone(batch, email, replace(attempt, outcome=THROTTLED), wait)
         elif decision.fate is Fate.HOLD:
             log.info("email %d is held: MAIL_ALLOW_TO does not name its recipient", email.id)
             self.count += self._outbox.settle_held(batch, email, attempt.reply or "")
@@ -61,21 +76,49 @@ class Settler:
             raise reason_to_stop(said)
 
     def _situation(self, email: Claimed, said: TransmissionError) -> Situation:
-        alike = self._refusals.count_with(email, said) if isinstance(said, Refused) else 1
-        return Situation(is_cut=self.is_cut, is_extra=self._is_extra, alike=alike)
+        situation = Situation(is_cut=self.is_cut, is_extra=self._is_extra)
+        if isinstance(said, Refused):
+            return self._about_sending(email, said, situation._replace(alike=self._refusals.count_with(email, said)))
+        if asks_to_slow_down(said) and not self._pace.is_blocked:
+            return situation._replace(is_singled_out=self._outbox.evidence.count_throttled(email) >= MOST_THROTTLED)
+        return situation
+
+    def _about_sending(self, email: Claimed, error: Refused, situation: Situation) -> Situation:
+        if error.code is None:
+            return situation
+        if self._sendings.add(email, error):
+            return situation._replace(is_sending_refused=True)
+        if not is_about_content(error):
+            return situation
+        sendings = self._outbox.sendings
+        return situation._replace(is_sending_refused=sendings.is_held(email), has_siblings=sendings.has_others(email))
 
     def _settle_sent(self, batch: Batch, email: Claimed, attempt: Try) -> None:
         self.count += self._outbox.settle_sent(batch, email, attempt)
-        self._note_answered(attempt)
+        self._note_available()
+        if self._pace.note_accepted(attempt.seconds):
+            self._outbox.slowdown.note(self._pace.speed, self._throttled)
+        self._sendings.note_accepted(email)
         # The server accepts mail from us, so its earlier refusals meant the recipients.
         suspects = self._refusals.end()
         if suspects:
             self._settle_suspects(batch, suspects, CONTRADICTED)
 
+    def _slow_down(self, reply: str, seconds: float) -> None:
+        """Send less, because the server asked for that in reply to an email that took *seconds*."""
+        is_first = not self._pace.is_slowed
+        if not self._pace.note_throttled(seconds):
+            return
+        self._throttled = reply
+        self._outbox.slowdown.note(self._pace.speed, reply)
+        if is_first:
+            log.warning("the SMTP server asks this worker to slow down: %s", redact(reply))
+
     def _settle_refused(self, batch: Batch, refused: Suspect, decision: Decision) -> None:
         if decision.fate is Fate.FAILED:
             self._fail(batch, refused)
-            self._note_answered(refused.attempt)
+            if refused.error.code is not None:
+                self._note_available()
             return
         if not self._refusals.is_like(refused.error):
             self._settle_suspects(batch, self._refusals.end(), CONTRADICTED)
@@ -83,14 +126,39 @@ class Settler:
         if decision.fate is Fate.POSTPONE:
             for suspect in self._refusals.take_suspects():
                 self._outbox.postpone(batch, suspect.email, suspect.attempt)
+        elif decision.fate is Fate.HOLD_SENDING:
+            self._hold_sending(batch, refused)
+
+    def _hold_sending(self, batch: Batch, refused: Suspect) -> None:
+        """Hold the suspects of the sending, and what is queued of it; release the rest of the batch, which may be part of it."""
+        email, reply, held = refused.email, refused.attempt.said, 0
+        for suspect in self._refusals.end():
+            if suspect.email.sending == email.sending:
+                held += self._outbox.settle_held(batch, suspect.email, f"{HELD}: {suspect.attempt.said}", suspect.attempt)
+            else:
+                self._outbox.postpone(batch, suspect.email, suspect.attempt)
+        self.count += held
+        self._outbox.release(batch)
+        held += self._outbox.sendings.hold(email, reply)
+        log.error("the server refuses a sending: its %d emails are held, among them %d: %s", held, email.id, redact(reply))
 
     def _settle_suspects(self, batch: Batch, suspects: list[Suspect], situation: Situation) -> None:
+        stops = None
         for suspect in suspects:
-            decision = decide(suspect.error, situation._replace(tries=suspect.email.tries))
+            decision = decide(suspect.error, self._with_evidence(suspect, situation))
             if decision.fate is Fate.FAILED:
                 self._fail(batch, suspect)
             else:
-                self._outbox.postpone(batch, suspect.email, suspect.attempt, counts=decision.counts)
+                self._outbox.postpone(batch, suspect.email, suspect.attempt)
+            if decision.stops:
+                stops = suspect.error
+        if stops is not None:
+            raise reason_to_stop(stops)
+
+    def _with_evidence(self, suspect: Suspect, situation: Situation) -> Situation:
+        is_refused_before, accepts_others = self._outbox.evidence.is_refused_before(suspect.email)
+        has_siblings = is_about_content(suspect.error) and self._outbox.sendings.has_others(suspect.email)
+        return situation._replace(is_refused_before=is_refused_before, accepts_others=accepts_others, has_siblings=has_siblings)
 
     def _fail(self, batch: Batch, refused: Suspect) -> None:
         log.warning("email %d was refused: %s", refused.email.id, redact(refused.attempt.reply))
@@ -116,20 +184,26 @@ class Settler:
         self._refusals.take_suspects()
 
     def note_unavailable(self, error: Unavailable) -> None:
-        """Record in the outbox's health that no email can be sent; ignored for an extra connection, and after a cut."""
+        """Record in the outbox's health that no email can be sent; ignored for an extra connection, and after a cut.
+
+        A server that asks for less mail, or fewer connections, is not unavailable.
+        """
         if self.is_cut:
             return
         if self._is_extra:
             self.is_refused = True
             log.info("the SMTP server refused an extra connection, so fewer are used for a while: %s", redact(error))
             return
+        if asks_to_slow_down(error):
+            self._slow_down(str(error), 0)
+            return
         pause = self._outbox.health.note_unavailable(error)
         what = "our own configuration is refused" if error.ours else "the SMTP server cannot be used"
         log.error("no email can be sent, %s; next try in %d s: %s", what, pause.total_seconds(), redact(error))
 
-    def _note_answered(self, attempt: Try) -> None:
-        """Record that the server works, if it has answered."""
-        if attempt.code is not None and self._outbox.health.note_available():
+    def _note_available(self) -> None:
+        """Record that the server works: it has accepted an email, or refused a recipient."""
+        if self._outbox.health.note_available():
             log.warning("the SMTP server works again")
 
 

@@ -1,4 +1,8 @@
-"""Whether the SMTP server can be used: one row, shared by all workers, that exists only while it cannot."""
+"""Whether the SMTP server can be used, and how fast.
+
+All workers share one row that exists only while it cannot be used. Each worker that it has asked to slow down has a row of its
+own, which ends by itself.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,19 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from .connection import database_now
-from .models import health
+from .models import health, slowdowns
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
     from ..errors import Unavailable
     from .connection import WorkerConnection
 
 # How long to wait before an unavailable server is tried again: doubled with each failure, up to the longest.
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(minutes=1)
+# How long a slowdown is true after the server's last request, as in ``delivery/pace.py``.
+SLOWDOWN_LASTS = timedelta(minutes=2)
 
 
 class ServerHealth:
@@ -61,3 +69,40 @@ class ServerHealth:
         self._is_down = False
         with self._database.begin() as connection:
             return bool(connection.execute(sa.delete(health)).rowcount)
+
+
+class WorkerSlowdown:
+    """The row of one *worker*, on its *database* connection."""
+
+    def __init__(self, database: WorkerConnection, worker: str) -> None:
+        self._database = database
+        self._worker = worker
+
+    def note(self, speed: float, reply: str) -> None:
+        """Record that this worker now sends *speed* emails a second, because of the server's *reply*."""
+        with self._database.begin() as connection:
+            now = database_now(connection)
+            # Also those of workers that are gone.
+            connection.execute(sa.delete(slowdowns).where(slowdowns.c.until < now))
+            values = {"speed": speed, "reply": reply, "until": now + SLOWDOWN_LASTS}
+            mine = slowdowns.c.worker == self._worker
+            if not connection.execute(sa.update(slowdowns).where(mine).values(values)).rowcount:
+                with (
+                    suppress(sa.exc.IntegrityError),
+                    connection.begin_nested(),
+                ):  # another connection of this worker has inserted it
+                    connection.execute(sa.insert(slowdowns).values(worker=self._worker, since=now, **values))
+
+
+def slowdown_remarks(connection: Connection) -> list[str]:
+    """Return a sentence for each worker that the server has asked to slow down, the slowest first."""
+    current = sa.select(slowdowns).where(slowdowns.c.until >= database_now(connection)).order_by(slowdowns.c.speed)
+    return [f"{row.worker} is slowed to about {_rate(row.speed)}: {row.reply}" for row in connection.execute(current)]
+
+
+def _rate(speed: float) -> str:
+    """Return *speed*, in emails a second, in words."""
+    if round(speed) > 1:
+        return f"{speed:.0f} emails a second"
+    number = max(round(speed * 60), 1)
+    return f"{number} emails a minute" if number > 1 else "1 email a minute"

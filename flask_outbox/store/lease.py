@@ -43,12 +43,18 @@ class Claimed:
 
     id: int
     content_id: int
+    key: str | None
     recipient: str
     tries: int
     due_since: datetime
     expires_at: datetime | None
     priority: int
     send_at: datetime
+
+    @property
+    def sending(self) -> str | int:
+        """Return what all emails of one sending have in common: their key, or without a key their message."""
+        return self.content_id if self.key is None else self.key
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """The outbox tables, on SQLAlchemy metadata of their own.
 
 ``Content`` is a finished MIME message; ``Email`` is one envelope, that message for one recipient; ``Attempt`` is one attempt
-to transmit it. ``Health`` is a single row that exists only while the SMTP server cannot be used.
+to transmit it. ``Health`` is a single row that exists only while the SMTP server cannot be used; ``Slowdown`` is one row for
+each worker that the server has asked to slow down.
 """
 
 from __future__ import annotations
@@ -206,6 +207,22 @@ class Health(Base):
     next_try_at: Mapped[datetime]
 
 
+class Slowdown(Base):
+    """One row for each worker that the SMTP server has asked to slow down: how fast it sends now, and the server's reply.
+
+    It is out of date after ``until``.
+    """
+
+    __tablename__ = "mail_slowdown"
+
+    worker: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
+    # Emails a second.
+    speed: Mapped[float]
+    reply: Mapped[str] = mapped_column(sa.Text)
+    since: Mapped[datetime]
+    until: Mapped[datetime]
+
+
 def copy_tables(metadata: sa.MetaData | None) -> None:
     """Describe the outbox tables in the host's *metadata*, so that ``db.create_all()`` and ``flask db migrate`` see them.
 
@@ -244,3 +261,4 @@ emails: Any = Email.__table__
 contents: Any = Content.__table__
 attempts: Any = Attempt.__table__
 health: Any = Health.__table__
+slowdowns: Any = Slowdown.__table__

@@ -16,10 +16,12 @@ import sqlalchemy as sa
 
 from . import lease
 from .connection import WorkerConnection, connect, database_now
-from .health import ServerHealth
+from .evidence import Evidence
+from .health import ServerHealth, WorkerSlowdown
 from .lease import Batch, Claimed, LeaseLost, StoredMessage, uptime
 from .models import Status
 from .recorder import Acceptances, Recorder
+from .sendings import Sendings
 from .sqlite_lock import take_write_lock
 from .statements import LOAD_MESSAGES, claim_statement, due_statement
 
@@ -69,12 +71,18 @@ class Try:
     enhanced: str | None = None
     reply: str | None = None
 
+    @property
+    def said(self) -> str:
+        """Return the code and the text of the reply."""
+        return f"{self.code or ''} {self.reply or ''}".strip()
+
 
 class Outbox:
     """The outbox as one worker sees it, over a database connection of its own that is kept until ``close``.
 
     *worker* is the name under which its attempts are recorded. An email that is deferred fails after *retry_for*. All outboxes of
-    one process share *acceptances*. ``health`` says whether the SMTP server can be used.
+    one process share *acceptances*. ``health`` says whether the SMTP server can be used, ``slowdown`` how much it takes;
+    ``evidence`` and ``sendings`` help to judge a refusal.
     """
 
     def __init__(
@@ -85,6 +93,8 @@ class Outbox:
         self.acceptances = acceptances or Acceptances()
         self._database = WorkerConnection(engine)
         self.health = ServerHealth(self._database)
+        self.slowdown = WorkerSlowdown(self._database, worker[:100])
+        self.evidence, self.sendings = Evidence(self._database), Sendings(self._database)
         # Built once: building a statement costs as much as executing it.
         self._due = due_statement(engine.dialect)
         self._claim = claim_statement(engine.dialect)
@@ -214,13 +224,13 @@ class Outbox:
         """Record that *email* was deferred, and schedule its retry; after *retry_for* it fails."""
         return self._settle_for_retry(batch, email, attempt, backoff(email.tries + 1), tries=email.tries + 1)
 
-    def postpone(self, batch: Batch, email: Claimed, attempt: Try, *, counts: bool = False) -> bool:
-        """Queue *email* again behind the others, and record the attempt; count it if *counts*. After *retry_for* it fails."""
-        return self._settle_for_retry(batch, email, attempt, SUSPECT_WAIT, tries=email.tries + counts)
+    def postpone(self, batch: Batch, email: Claimed, attempt: Try, wait: timedelta = SUSPECT_WAIT) -> bool:
+        """Queue *email* again behind the others, and record the attempt without counting it. After *retry_for* it fails."""
+        return self._settle_for_retry(batch, email, attempt, wait, tries=email.tries)
 
-    def settle_held(self, batch: Batch, email: Claimed, reason: str) -> bool:
-        """Record that a policy holds *email* back; ``flask mail retry`` queues it again."""
-        return self._recorder.record(batch, email, None, Status.HELD, reply=reason)
+    def settle_held(self, batch: Batch, email: Claimed, reason: str, attempt: Try | None = None) -> bool:
+        """Record that a policy of ours, or the server, holds *email* back; ``flask mail retry`` queues it again."""
+        return self._recorder.record(batch, email, attempt, Status.HELD, reply=reason)
 
     def settle_expired(self, batch: Batch, email: Claimed) -> bool:
         """Record that *email* has expired."""

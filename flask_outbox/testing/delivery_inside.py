@@ -18,6 +18,7 @@ from ..delivery.delivery import SUPPRESSED
 from ..errors import Deferred, Held, Refused, Unavailable
 from ..smtp.envelope import Envelope, Reply
 from ..smtp.transport import Transport
+from ..store.evidence import THROTTLED
 from ..store.models import Attempt, Email, Status
 from ..store.outbox import EXPIRED
 from .reading import OURS
@@ -30,8 +31,14 @@ WORKER = "outbox.deliver()"
 RETRY_AFTER = timedelta(minutes=1)
 # Each email is decided alone: no other one shows whether a refusal means us.
 ALONE = Situation(is_batch_over=True, is_alone=True)
-STATUS = {Fate.SENT: Status.SENT, Fate.FAILED: Status.FAILED, Fate.RETRY: Status.QUEUED, Fate.HOLD: Status.HELD}
-OUTCOME = {Fate.SENT: "sent", Fate.FAILED: "refused", Fate.RETRY: "deferred"}
+STATUS = {
+    Fate.SENT: Status.SENT,
+    Fate.FAILED: Status.FAILED,
+    Fate.RETRY: Status.QUEUED,
+    Fate.SLOW_DOWN: Status.QUEUED,
+    Fate.HOLD: Status.HELD,
+}
+OUTCOME = {Fate.SENT: "sent", Fate.FAILED: "refused", Fate.RETRY: "deferred", Fate.SLOW_DOWN: THROTTLED}
 
 
 def deliver_inside(connection: sa.Connection, state: MailState) -> None:
@@ -56,8 +63,8 @@ def _deliver(session: Session, email: Email, transport: Transport | None) -> Non
         _settle(email, Status.EXPIRED, EXPIRED)
         return
     said = _transmit(email, transport)
-    fate = decide(said, ALONE).fate
-    email.tries += fate is not Fate.HOLD
+    fate, counts, _ = decide(said, ALONE)
+    email.tries += counts
     _settle(email, STATUS[fate], f"{said.code or ''} {said.reply}".strip())
     if fate is Fate.HOLD:
         return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..connection import database_now
+from ..health import slowdown_remarks
 from ..models import Status, attempts, emails, health
 from ..statements import due_statement
 
@@ -43,7 +44,7 @@ class Facts:
     *waiting* and *held* are counted up to MOST_COUNTED of each status. *due_since* is when the email that goes out next became due.
     *overdue_since* is when a worker should have tried an email, if that is longer ago than OVERDUE_AFTER. *is_leased* says that a
     worker has emails in hand, and *tried_at* when the last attempt ended. *server* is the row of ``mail_health``, which exists only
-    while the SMTP server cannot be used.
+    while the SMTP server cannot be used. *slowdowns* has a sentence for each worker that the server has asked to slow down.
     """
 
     now: datetime
@@ -55,6 +56,7 @@ class Facts:
     tried_at: datetime | None = None
     deferrals: Deferrals | None = None
     server: Any = None
+    slowdowns: tuple[str, ...] = ()
 
 
 def read_facts(engine: Engine) -> Facts:
@@ -74,6 +76,7 @@ def read_facts(engine: Engine) -> Facts:
             tried_at=newest.started_at + timedelta(seconds=newest.seconds) if newest else None,
             deferrals=_deferrals(connection, newest) if newest and newest.outcome in DEFERRALS else None,
             server=connection.execute(sa.select(health)).one_or_none(),
+            slowdowns=tuple(slowdown_remarks(connection)),
         )
 
 

@@ -132,10 +132,10 @@ def _judge_deferrals(facts: Facts) -> Problem | None:
 
 
 def _remarks(facts: Facts) -> list[str]:
-    remarks = []
+    remarks = list(facts.slowdowns)
     if facts.held:
         number = f"at least {MOST_COUNTED}" if facts.held == MOST_COUNTED else str(facts.held)
-        remarks.append(f"held by MAIL_ALLOW_TO: {number} (flask mail list --status held)")
+        remarks.append(f"held: {number} (flask mail list --status held)")
     if facts.server is not None and not facts.waiting:
         remarks.append(f"nothing waits; the last try found: {facts.server.reason}")
     return remarks

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 NEXT = {
     Status.SENT: "the server has accepted it; there is nothing more to do",
-    Status.HELD: "held back by MAIL_ALLOW_TO; flask mail retry queues it again",
+    Status.HELD: "flask mail retry queues it again",
     Status.FAILED: "not tried again; flask mail retry queues it again",
     Status.EXPIRED: "too late to be useful; flask mail retry sends it nevertheless",
     Status.CANCELLED: "not sent; flask mail retry queues it again",
@@ -32,7 +32,9 @@ def timeline(email: Email) -> list[tuple[datetime, str]]:
             (email.lease_until or email.send_at, "a worker is sending it; if that worker dies, another takes over at this time")
         )
     else:
-        events.append((email.finished_at or email.created_at, f"{status.value}: {NEXT[status]}"))
+        # Nothing was transmitted, so no attempt says why.
+        reason = f"{email.reply}; " if status is Status.HELD and email.reply else ""
+        events.append((email.finished_at or email.created_at, f"{status.value}: {reason}{NEXT[status]}"))
     return events
 
 

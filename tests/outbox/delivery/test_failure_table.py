@@ -33,11 +33,13 @@ DECISIONS = {
     "sent": decision.SENT,
     "failed": decision.FAILED,
     "retry": decision.RETRY,
+    "slow down": decision.SLOW_DOWN,
     "wait": decision.SUSPECT,
     "second opinion": decision.SECOND_OPINION,
     "stop and postpone": decision.POSTPONE_AND_STOP,
     "stop": decision.RELEASE_AND_STOP,
     "hold": decision.HOLD,
+    "hold the sending": decision.HOLD_SENDING,
     "give back": decision.RELEASE,
 }
 # What is emphasized in the first column.
@@ -47,7 +49,13 @@ SITUATIONS = {
     "then another email is accepted or refused in other words": Situation(is_contradicted=True),
     "the batch ends with nothing else due": Situation(is_batch_over=True, is_alone=True),
     "the batch ends with other mail due": Situation(is_batch_over=True),
-    "tried before": Situation(is_batch_over=True, tries=1),
+    "since its first refusal another email was accepted": Situation(
+        is_batch_over=True, is_refused_before=True, accepts_others=True
+    ),
+    "since its first refusal no email was accepted": Situation(is_batch_over=True, is_refused_before=True),
+    "another email is accepted, and others of its sending wait": Situation(is_contradicted=True, has_siblings=True),
+    "five recipients of one sending": Situation(is_sending_refused=True, alike=decision.MOST_ALIKE),
+    "five times because of one email": Situation(is_singled_out=True),
     "five recipients in a row": Situation(alike=decision.MOST_ALIKE),
     "further connection": Situation(is_extra=True),
     "the process ends": Situation(is_cut=True),
@@ -133,10 +141,12 @@ def owner(said: Reply | TransmissionError, made: Decision) -> str:
     """Return whose matter it is, by the error and the decision."""
     if isinstance(said, Reply) or made == decision.RELEASE:
         return "nobody's"
+    if made == decision.SLOW_DOWN:
+        return "the moment's"
     if isinstance(said, Unavailable) or made.stops:
         return "ours" if reason_to_stop(said).ours else "the server's"
     if isinstance(said, Refused):
-        return "the recipient's or the message's" if made.fate is Fate.FAILED else "unclear"
+        return "the recipient's or the message's" if made.fate in {Fate.FAILED, Fate.HOLD_SENDING} else "unclear"
     return "the moment's" if isinstance(said, Deferred) else "ours"
 
 
@@ -173,6 +183,21 @@ def test_the_table_names_every_decision_and_every_situation() -> None:
         (Refused("5.1.1 no such user", 550), Situation(alike=decision.MOST_ALIKE), decision.FAILED),
         (Refused("the message has been erased"), Situation(alike=decision.MOST_ALIKE), decision.FAILED),
         (Refused("5.7.1 no", 554), Situation(is_batch_over=True, alike=decision.MOST_ALIKE), decision.SECOND_OPINION),
+        (
+            Refused("5.7.1 no", 554),
+            Situation(is_batch_over=True, is_alone=True, is_refused_before=True),
+            decision.POSTPONE_AND_STOP,
+        ),
+        (Refused("5.7.1 no", 554), Situation(is_contradicted=True, has_siblings=True), decision.FAILED),
+        (Refused("5.6.0 no", 554), Situation(is_contradicted=True), decision.FAILED),
+        (
+            Refused("5.6.0 no", 554),
+            Situation(is_contradicted=True, has_siblings=True, is_refused_before=True),
+            decision.FAILED,
+        ),
+        (Refused("5.1.1 no such user", 550), Situation(is_sending_refused=True), decision.FAILED),
+        (Deferred("4.3.2 Concurrent connections limit exceeded", 432), Situation(), decision.SLOW_DOWN),
+        (Deferred("Throttling failure: Maximum sending rate exceeded", 454), Situation(is_extra=True), decision.SLOW_DOWN),
     ],
 )
 def test_the_finer_points_of_a_decision(said: TransmissionError, situation: Situation, made: Decision) -> None:

@@ -84,7 +84,7 @@ def test_a_rate_may_keep_a_worker_quiet_for_its_window() -> None:
 
 
 def test_held_mail_is_told_and_not_red() -> None:
-    assert judge(Facts(NOW, held=7)).remarks == ("held by MAIL_ALLOW_TO: 7 (flask mail list --status held)",)
+    assert judge(Facts(NOW, held=7)).remarks == ("held: 7 (flask mail list --status held)",)
 
 
 def test_the_runbook_has_an_entry_for_each_reason() -> None:
