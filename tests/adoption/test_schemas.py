@@ -41,6 +41,28 @@ def test_the_outbox_takes_the_schema_of_the_host_s_metadata(run_python: Any, pos
     assert sorted(accepted.recipient for accepted in smtp.accepted) == ["a@b.example", "b@b.example"]
 
 
+def test_a_schema_translate_map_holds_for_every_statement(run_python: Any, postgresql_url: str, smtp: Any) -> None:
+    printed = run_python(
+        APP.replace("@PORT@", str(smtp.port)),
+        f"engine = sa.create_engine({postgresql_url!r}, execution_options={{'schema_translate_map': {{None: 'mapped'}}}})",
+        "with engine.begin() as connection: connection.execute(sa.text('CREATE SCHEMA mapped'))",
+        "app = Flask('host', root_path='.', instance_path='/tmp')",
+        "app.config.update(MAIL_SERVER='127.0.0.1', MAIL_PORT=" + str(smtp.port) + ", MAIL_DEFAULT_SENDER='a@b.example')",
+        "app.config.update(MAIL_DELIVERY='manual')",
+        "metadata = sa.MetaData()",
+        "mail = Mail(app, db=engine, metadata=metadata)",
+        "metadata.create_all(engine)",
+        "with app.app_context():",
+        "    send_email('a@b.example', 'Hi', 'hello', name='susan')",
+        "    print(mail.deliver())",
+        "with engine.connect() as connection:",
+        "    print(connection.execute(sa.text('SELECT status FROM mapped.mail_email')).all())",
+        "    print(connection.execute(sa.text('SELECT outcome FROM mapped.mail_attempt')).all())",
+    )
+    assert printed.splitlines() == ["1", "[('sent',)]", "[('sent',)]"]
+    assert len(smtp.accepted) == 1
+
+
 def test_two_schemas_in_one_process_are_refused_in_one_sentence(run_python: Any, postgresql_url: str) -> None:
     printed = run_python(
         APP.replace("@PORT@", "25"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
 
 from flask_outbox import Email, Message, enqueue
 from flask_outbox.delivery import thread
+from flask_outbox.delivery.couriers import Couriers
 from flask_outbox.delivery.delivery import Delivery
 from flask_outbox.testing import slow, stall
 from flasky.extensions import db
@@ -20,6 +21,7 @@ from tests.servers import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from flask import Flask
 
@@ -158,6 +160,90 @@ def test_what_a_hanging_thread_holds_is_given_back_all_the_same(
     assert statuses() == ["queued"] * 2
     monkeypatch.undo()
     assert running.stop()
+
+
+def test_a_bell_job_waits_for_a_pass_that_begins_after_its_ring(
+    running: DeliveryThread, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_end, may_end, on_idle = threading.Event(), threading.Event(), Couriers.on_idle
+
+    def linger(self: Couriers, *, disconnect: bool = False) -> None:
+        at_end.set()
+        may_end.wait(10)
+        on_idle(self, disconnect=disconnect)
+
+    monkeypatch.setattr(Couriers, "on_idle", linger)
+    running.ring()
+    assert at_end.wait(10)
+    put()
+    job = threading.Thread(target=running.ring_and_wait, args=(10,))
+    job.start()
+    time.sleep(0.1)
+    may_end.set()
+    job.join(10)
+    assert statuses() == ["sent"]
+
+
+def test_a_bell_that_fails_fails_no_request(make_app: Callable[..., Flask], caplog: pytest.LogCaptureFixture) -> None:
+    app = make_app(flasky_mail_dispatch="thread")
+
+    class Broken(Bell):
+        def ring(self) -> None:
+            message = "can't start new thread"
+            raise RuntimeError(message)
+
+    app.extensions["mail"].bell = Broken()
+    assert app.test_client().get("/").status_code == 200
+    assert "can't start new thread" in caplog.text
+
+
+# What a burst waits for
+
+
+def wait_until_idle(make_app: Callable[..., Flask], **settings: object) -> str:
+    one = make_app(**settings).extensions["mail"].make_thread().start()
+    try:
+        return str(one.wait_until_idle(threading.Event()))
+    finally:
+        one.stop()
+
+
+def test_a_server_that_is_down_ends_the_wait_with_a_sentence(make_app: Callable[..., Flask]) -> None:
+    with make_app(flasky_mail_dispatch="manual").app_context():
+        put()
+        assert "no email can be sent" in wait_until_idle(make_app, mail_port=1)
+        # Another worker has noted it.
+        assert "no email can be sent" in wait_until_idle(make_app, mail_port=1)
+        assert statuses() == ["queued"]
+
+
+def test_a_database_that_is_down_ends_the_wait_with_a_sentence(app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread, "SWEEP_EVERY", 0.1)
+    state = app.extensions["mail"]
+    state.database.engine = sa.create_engine(f"sqlite:///{tmp_path}/missing/test.sqlite3")
+    one = state.make_thread().start()
+    assert "the database is down: unable to open database file" in one.wait_until_idle(threading.Event())
+    one.stop()
+
+
+def test_a_slow_mail_rate_does_not_end_the_wait(make_app: Callable[..., Flask], smtp: SmtpServer, monkeypatch: Any) -> None:
+    monkeypatch.setattr(thread, "LONGEST_PASS", 0.2)
+    monkeypatch.setattr(thread, "SWEEP_EVERY", 0.1)
+    with make_app(flasky_mail_dispatch="manual").app_context():
+        put(3)
+        assert wait_until_idle(make_app, mail_rate="1 per second") == ""
+        assert statuses() == ["sent"] * 3
+
+
+def test_an_extra_courier_that_hangs_does_not_end_the_wait(
+    make_app: Callable[..., Flask], smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thread, "SWEEP_EVERY", 0.2)
+    smtp.on("DOT", slow(2))
+    with make_app(flasky_mail_dispatch="manual").app_context():
+        put(3)
+        assert wait_until_idle(make_app, mail_connections=2) == ""
+        assert statuses() == ["sent"] * 3
 
 
 def test_waiting_until_idle_takes_as_many_passes_as_there_is_mail(

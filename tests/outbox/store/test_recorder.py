@@ -152,6 +152,9 @@ def test_what_cannot_be_recorded_is_not_sent_at_all(
     assert smtp.accepted == []
     assert "the database cannot record what is sent, so nothing is sent" in caplog.text
     assert "mail_attempt" in db.session.scalars(sa.select(Health.reason)).one()
+    result = quiet.test_cli_runner().invoke(args=["mail", "deliver"])
+    assert result.exit_code == 1
+    assert "the database cannot record what is sent" in result.stderr
     attempts.show()
     end_pause()
     assert deliver() == 1
@@ -176,7 +179,7 @@ def test_a_rehearsal_changes_nothing(make_box: Any, put: Put, statuses: Read, ou
 @postgresql
 def test_a_database_that_is_read_only_for_a_while_makes_no_copy(smtp: SmtpServer, put: Put, deliver: Read, statuses: Read) -> None:
     """As after a failover to a replica: 25006, on each new connection."""
-    engine, name = db.engine, db.engine.url.database
+    engine, name = sa.create_engine(db.engine.url, poolclass=sa.NullPool), db.engine.url.database
 
     def set_read_only(how: str) -> None:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -306,7 +309,7 @@ def test_what_a_hung_delivery_has_not_begun_is_released_and_the_rest_stays_its_o
 
 def put_secret(recipients: int = 2) -> None:
     names = [f"{number}@example.com" for number in range(recipients)]
-    enqueue(Message("reset", names, "the-token-nobody-may-read", sender="a@example.com"), secret=True)
+    enqueue(Message("reset", names, "the-token-nobody-may-read " * 500, sender="a@example.com"), secret=True)
 
 
 @postgresql
