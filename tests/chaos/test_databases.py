@@ -18,6 +18,7 @@ import pytest
 import requests
 import sqlalchemy as sa
 
+from flask_outbox import Email
 from flask_outbox.testing import slow
 from flasky.extensions import db
 from flasky.models import User
@@ -195,6 +196,25 @@ def test_statements_wait_at_the_server_while_packets_are_dropped(
     assert set(visitors.statuses) == {200, 503}
     with capsys.disabled():
         print(f"\nstatements that waited while packets were dropped: all answered after {answered:.1f} s")  # noqa: T201 - the figures
+
+
+@long
+@pytest.mark.timeout(600)
+def test_who_vanishes_in_a_transaction_keeps_no_lock(
+    make_theatre: Callable[[str, str], Theatre], make_app: Callable[..., Flask], far_postgres: FarPostgres, smtp: SmtpServer
+) -> None:
+    theatre = make_theatre(far_postgres.url, far_postgres.far_url("postgres"))
+    theatre.put(5)
+    with make_app(database_url=far_postgres.far_url("postgres")).app_context():
+        claiming = db.engine.connect()
+        claiming.execute(sa.select(Email.id).with_for_update())
+        far_postgres.drop_packets()
+        with pytest.raises(sa.exc.OperationalError):
+            claiming.execute(sa.select(Email.id))
+        claiming.close()
+    far_postgres.heal()
+    theatre.worker()
+    theatre.wait_until_sent(40)
 
 
 @pytest.fixture
