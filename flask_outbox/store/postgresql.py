@@ -1,4 +1,4 @@
-"""How this library connects to PostgreSQL: no wait without an end, no prepared statement behind a pooler, and failovers noticed.
+"""How this library connects to PostgreSQL: no wait without an end, nothing prepared behind a pooler, and failovers noticed.
 
 It listens to the host's engine, so that a request of the host is protected like a worker. What the host has set itself, stays.
 """
@@ -23,6 +23,14 @@ TIMEOUTS = {
     "tcp_user_timeout": 5000,
 }
 CONNECT_TIMEOUT = 5
+# The same for the server, unless it is configured: the transaction of a client that has vanished would keep its locks for two
+# hours, and nobody could claim the emails that it was about to claim.
+SERVER_KEEPALIVES = """
+SELECT set_config('tcp_keepalives_idle', '10', false),
+       set_config('tcp_keepalives_interval', '5', false),
+       set_config('tcp_keepalives_count', '3', false)
+FROM pg_catalog.pg_settings WHERE name = 'tcp_keepalives_idle' AND source = 'default'
+"""
 # The drivers that pass these options to libpq.
 LIBPQ = ("psycopg", "psycopg2")
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: read_only_sql_transaction.
@@ -35,7 +43,7 @@ def watch(engine: Engine) -> None:
         return
     if engine.dialect.driver in LIBPQ:
         event.listen(engine, "do_connect", _add_timeouts)
-        event.listen(engine, "connect", _prepare_nothing_behind_a_pooler)
+        event.listen(engine, "connect", _on_connect)
     event.listen(engine, "handle_error", _notice_failover)
     engine.dispose()
 
@@ -47,19 +55,22 @@ def _add_timeouts(dialect: Dialect, record: Any, arguments: list[Any], options: 
         options.setdefault(name, value)
 
 
-def _prepare_nothing_behind_a_pooler(connection: Any, record: Any) -> None:
-    """Stop psycopg from preparing statements if a pooler stands between: the next transaction may get another backend.
+def _on_connect(connection: Any, record: Any) -> None:
+    """Find out whether a pooler stands between, and set up the session accordingly.
 
-    psycopg prepares what it has executed five times. A pooler (PgBouncer, for example) answers for no single backend, so the id
-    it gives when connecting is not that of the backend which executes the statement.
+    A pooler (PgBouncer, for example) answers for no single backend, so the id that it gives when connecting is not that of the
+    backend which executes the statement. The next transaction may get another backend, so no state may stay in this one:
+    psycopg must not prepare what it has executed five times.
     """
-    if getattr(connection, "prepare_threshold", None) is None:  # psycopg2 prepares nothing
-        return
     autocommit, connection.autocommit = connection.autocommit, True
-    (backend,) = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
-    connection.autocommit = autocommit
-    if backend != connection.info.backend_pid:
+    cursor = connection.cursor()
+    cursor.execute("SELECT pg_catalog.pg_backend_pid()")
+    if cursor.fetchone()[0] == connection.info.backend_pid:
+        cursor.execute(SERVER_KEEPALIVES)
+    elif hasattr(connection, "prepare_threshold"):  # psycopg2 has none, and prepares nothing
         connection.prepare_threshold = None
+    cursor.close()
+    connection.autocommit = autocommit
 
 
 def _notice_failover(context: ExceptionContext) -> None:
