@@ -70,11 +70,12 @@ def why_not() -> str | None:
 class Postfix:
     """Starts on a free port, and keeps its configuration, queue and mail in a temporary folder that goes with it."""
 
-    def __init__(self) -> None:
+    def __init__(self, main: str = MAIN, master: str = MASTER) -> None:
+        self._main, self._master = main, master
         self.port = free_port()
         # Its daemons run under other accounts, which cannot enter the folders that pytest makes.
         self._folder = Path(tempfile.mkdtemp(prefix="flasky-postfix-"))
-        self._inbox = self._folder / "mail" / "inbox" / "new"
+        self.inbox = self._folder / "mail" / "inbox" / "new"
 
     def __enter__(self) -> Self:
         folder, nobody, postfix = self._folder, pwd.getpwnam("nobody"), pwd.getpwnam("postfix")
@@ -83,8 +84,8 @@ class Postfix:
             (folder / name).mkdir(mode=0o755)
             if account:
                 os.chown(folder / name, account.pw_uid, account.pw_gid)
-        (folder / "etc" / "main.cf").write_text(MAIN.format(folder=folder, uid=nobody.pw_uid, gid=nobody.pw_gid))
-        (folder / "etc" / "master.cf").write_text(MASTER.format(port=self.port))
+        (folder / "etc" / "main.cf").write_text(self._main.format(folder=folder, uid=nobody.pw_uid, gid=nobody.pw_gid))
+        (folder / "etc" / "master.cf").write_text(self._master.format(port=self.port))
         self._command("start")
         return self
 
@@ -105,7 +106,7 @@ class Postfix:
     def wait_for(self, count: int) -> list[EmailMessage]:
         """Return the messages that have arrived, oldest first, once there are *count*."""
         wait_until(
-            lambda: self._inbox.is_dir() and len(list(self._inbox.iterdir())) >= count, 15, f"the arrival of {count} messages"
+            lambda: self.inbox.is_dir() and len(list(self.inbox.iterdir())) >= count, 15, f"the arrival of {count} messages"
         )
-        paths = sorted(self._inbox.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        paths = sorted(self.inbox.iterdir(), key=lambda path: path.stat().st_mtime_ns)
         return [message_from_bytes(path.read_bytes(), policy=policy.default) for path in paths]
