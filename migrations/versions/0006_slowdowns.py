@@ -17,7 +17,7 @@ def upgrade():
     op.create_table(
         "mail_slowdown",
         sa.Column("worker", sa.String(length=100), nullable=False),
-        sa.Column("speed", sa.Float(), nullable=False),
+        sa.Column("speed", sa.Double(), nullable=False),
         sa.Column("reply", sa.Text(), nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
         sa.Column("until", sa.DateTime(timezone=True), nullable=False),
