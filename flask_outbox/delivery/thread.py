@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 # How often to look for due mail without a bell, in seconds: for retries, scheduled mail, and bells lost with Redis.
 SWEEP_EVERY = 3.0
-# Mail often comes in bursts: how long after the last email to poll the outbox, and how often, in seconds. Polling is faster than
-# a bell, and saves most of the bells of a burst.
+# Several emails within the first time are a burst: how long after its last email to poll the outbox, and how often, in seconds.
+# Polling is faster than a bell, and saves most of the bells of a burst. A single email needs none: each poll is a query.
 POLL_FOR, POLL_EVERY = 0.1, 0.002
 # Longest time for one pass, in seconds; then the thread looks for expired leases again.
 LONGEST_PASS = 10.0
@@ -67,6 +67,7 @@ class DeliveryThread:
         self._rung = threading.Event()
         self._pass_ended = threading.Condition()
         self._passes = 0
+        self._delivered_at = float("-inf")
         self._found_nothing = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mail-delivery", daemon=True)
@@ -155,13 +156,19 @@ class DeliveryThread:
             self._couriers = self._make_couriers()
         until = 0.0
         while not self._stopping.is_set():
-            if self._couriers.run(LONGEST_PASS):
-                until = time.monotonic() + POLL_FOR
-            else:
+            count = self._couriers.run(LONGEST_PASS)
+            if count == 0:
                 self._found_nothing.set()
+            elif self._is_burst(count):
+                until = time.monotonic() + POLL_FOR
             if not self._has_more_before(until, self._couriers):
                 break
         self._couriers.on_idle(disconnect=self._shares_pool)
+
+    def _is_burst(self, count: int) -> bool:
+        """Return whether *count* emails, which were just delivered, came together or shortly after others."""
+        before, self._delivered_at = self._delivered_at, time.monotonic()
+        return count > 1 or self._delivered_at - before < POLL_FOR
 
     def _has_more_before(self, end: float, couriers: Couriers) -> bool:
         """Poll the outbox until *end*, and return whether more mail is due."""

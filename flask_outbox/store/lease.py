@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from .models import Status, emails
+from .models import Now, Status, emails
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 # After this time a killed worker's emails may be claimed again; with the next sweep they go out well within 90 s.
 LEASE = timedelta(seconds=60)
 UNCLAIMED = {"status": Status.QUEUED.value, "lease": None, "lease_until": None}
+
+
+class LeaseEnd(Now):
+    """The time in SQL at which a lease that begins now expires."""
+
+    inherit_cache = True
+    after = LEASE
 
 
 class LeaseLost(Exception):  # noqa: N818 - internal, and no error: another worker takes over
@@ -27,11 +34,6 @@ def uptime() -> float:
     """Return seconds from a clock that, on Linux, also counts while the host is suspended."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
-
-
-def lease_until(now: datetime) -> datetime:
-    """Return when a lease that begins *now* expires."""
-    return now + LEASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +100,10 @@ class Batch:
         self._renewed_at = begun
 
 
-def renew(connection: Connection, batch: Batch, now: datetime) -> bool:
-    """Renew the lease of *batch* from *now* on, and return whether it still covers all open emails."""
+def renew(connection: Connection, batch: Batch) -> bool:
+    """Renew the lease of *batch* from now on, and return whether it still covers all open emails."""
     mine = emails.c.lease == batch.token, emails.c.id.in_(list(batch.open))
-    renewed = connection.execute(sa.update(emails).where(*mine).values(lease_until=lease_until(now))).rowcount
+    renewed = connection.execute(sa.update(emails).where(*mine).values(lease_until=LeaseEnd())).rowcount
     return renewed == len(batch.open)
 
 
@@ -111,9 +113,9 @@ def release(connection: Connection, token: str) -> None:
     connection.execute(sa.update(emails).where(*mine).values(UNCLAIMED))
 
 
-def recover(connection: Connection, now: datetime) -> int:
-    """Release the emails whose lease expired before *now*, and return how many: their worker died or was frozen."""
-    lost = emails.c.status == sa.literal(Status.SENDING.value, literal_execute=True), emails.c.lease_until < now
+def recover(connection: Connection) -> int:
+    """Release the emails whose lease has expired, and return how many: their worker died or was frozen."""
+    lost = emails.c.status == sa.literal(Status.SENDING.value, literal_execute=True), emails.c.lease_until < Now()
     if connection.scalar(sa.select(emails.c.id).where(*lost).limit(1)) is None:
         return 0
     return connection.execute(sa.update(emails).where(*lost).values(UNCLAIMED)).rowcount
