@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 # How often to look for due mail without a bell, in seconds: for retries, scheduled mail, and bells lost with Redis.
 SWEEP_EVERY = 3.0
-# Mail often comes in bursts: how long after the last email to poll the outbox, and how often, in seconds. Polling is faster than
-# a bell, and saves most of the bells of a burst.
+# Several emails within the first time are a burst: how long after its last email to poll the outbox, and how often, in seconds.
+# Polling is faster than a bell, and saves most of the bells of a burst. A single email needs none: each poll is a query.
 POLL_FOR, POLL_EVERY = 0.1, 0.002
 # Longest time for one pass, in seconds; then the thread looks for expired leases again.
 LONGEST_PASS = 10.0
@@ -70,6 +70,7 @@ class DeliveryThread:
         # Rings are counted, so that a waiting job knows whether a pass has begun after its ring.
         self._pass_ended = threading.Condition()
         self._rings = self._heard = self._served = 0
+        self._delivered_at = float("-inf")
         self._is_idle = threading.Event()
         self._obstacle = ""
         self._stopping = threading.Event()
@@ -179,14 +180,20 @@ class DeliveryThread:
             self._couriers = self._make_couriers()
         couriers, until = self._couriers, 0.0
         while not self._stopping.is_set():
-            if couriers.run(LONGEST_PASS, waits_for_hung=False):
-                until = time.monotonic() + POLL_FOR
+            count = couriers.run(LONGEST_PASS, waits_for_hung=False)
+            if count:
+                until = time.monotonic() + POLL_FOR if self._is_burst(count) else until
             elif couriers.obstacle or not couriers.has_left_due:
                 self._obstacle = couriers.obstacle
                 self._is_idle.set()
             if not self._has_more_before(until, couriers):
                 break
         couriers.on_idle(disconnect=self._shares_pool)
+
+    def _is_burst(self, count: int) -> bool:
+        """Return whether *count* emails, which were just delivered, came together or shortly after others."""
+        before, self._delivered_at = self._delivered_at, time.monotonic()
+        return count > 1 or self._delivered_at - before < POLL_FOR
 
     def _has_more_before(self, end: float, couriers: Couriers) -> bool:
         """Poll the outbox until *end*, and return whether more mail is due."""

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session, make_transient_to_detached
 
 from ..errors import InvalidMessage
 from .models import KEY_LENGTH, Content, Email, Status
-from .transaction import Owner, is_in_progress, join
+from .transaction import Entry, Owner, is_in_progress, join
 
 if TYPE_CHECKING:
     from flask_mail import Message
@@ -59,18 +59,20 @@ class Enqueuer:
         return [existing[address.envelope] for address in written.recipients]
 
     def _store(self, session: Session, new: list[Email], message: Message, *, joins: bool) -> None:
+        # Before the database sets it: its clock may be ahead of ours.
+        entry = Entry(message, new, new[0].send_at)
         if joins:
             # A key that was taken meanwhile must not break the caller's transaction.
             with session.begin_nested() if new[0].key else nullcontext():
                 session.add_all(new)
-            join(session, new, message, self._owner)
+            join(session, entry, self._owner)
             return
         # The commit must not expire the caller's objects: the session would load them all again.
         expires, session.expire_on_commit = session.expire_on_commit, False
         try:
             connection = session.connection(bind_arguments={"mapper": sa.inspect(Email)})
             self._statements.execute(connection, new)
-            join(session, new, message, self._owner)
+            join(session, entry, self._owner)
             session.commit()
         except BaseException:
             session.rollback()
@@ -83,19 +85,18 @@ class Enqueuer:
 
 
 def envelope_values(*, send_at: datetime | None, expires_at: datetime | None, priority: int, key: str | None) -> dict[str, Any]:
-    """Return the columns of ``Email`` that are the same for every recipient; raise InvalidMessage for an impossible value."""
-    now = datetime.now(UTC)
-    first = _moment(send_at, "send_at") or now
+    """Return the columns of ``Email`` that are the same for every recipient; raise InvalidMessage for an impossible value.
+
+    Without *send_at* the database sets the times, by its own clock.
+    """
+    first = _moment(send_at, "send_at")
     return {
         "status": Status.QUEUED.value,
         "tries": 0,
         "priority": _priority(priority),
-        "send_at": first,
-        "due_since": first,
         "expires_at": _moment(expires_at, "expires_at"),
         "key": _key(key),
-        "created_at": now,
-    }
+    } | ({} if first is None else {"send_at": first, "due_since": first})
 
 
 def content_values(written: WrittenMessage, *, secret: bool = False) -> dict[str, Any]:
@@ -145,7 +146,7 @@ def _existing(session: Session, key: str | None, written: WrittenMessage) -> dic
 
 
 def _make(written: WrittenMessage, recipients: list[str], fields: dict[str, Any], *, secret: bool) -> dict[str, Email]:
-    content = Content(**content_values(written, secret=secret), created_at=fields["created_at"])
+    content = Content(**content_values(written, secret=secret))
     return {
         recipient: Email(content=content, recipient=recipient, recipient_lower=recipient.lower(), **fields)
         for recipient in recipients

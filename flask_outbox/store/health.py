@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from .connection import database_now
-from .models import health, slowdowns
+from .models import Now, health, slowdowns
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -37,10 +37,10 @@ class ServerHealth:
 
     def is_paused(self) -> bool:
         """Return whether it is too early to try the server again."""
-        with self._database.begin() as connection:
-            next_try_at = connection.scalar(sa.select(health.c.next_try_at))
-            self._is_down = next_try_at is not None
-            return next_try_at is not None and next_try_at > database_now(connection)
+        with self._database.autocommit() as connection:
+            is_early = connection.scalar(sa.select(health.c.next_try_at > Now()))
+        self._is_down = is_early is not None
+        return bool(is_early)
 
     def note_unavailable(self, error: Unavailable) -> timedelta:
         """Record that no email can be sent, and why; return how long to wait before the next try."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from .models import Status, emails
+from .models import Now, Status, emails
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -22,6 +22,13 @@ LEASE = timedelta(seconds=60)
 UNCLAIMED = {"status": Status.QUEUED.value, "lease": None, "lease_until": None}
 
 
+class LeaseEnd(Now):
+    """The time in SQL at which a lease that begins now expires."""
+
+    inherit_cache = True
+    after = LEASE
+
+
 class LeaseLost(Exception):  # noqa: N818 - internal, and no error: another worker takes over
     """The lease has expired, so another worker may have claimed the emails."""
 
@@ -30,11 +37,6 @@ def uptime() -> float:
     """Return seconds from a clock that, on Linux, also counts while the host is suspended."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
-
-
-def lease_until(now: datetime) -> datetime:
-    """Return when a lease that begins *now* expires."""
-    return now + LEASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +129,13 @@ class Batch:
         self._renewed_at = begun
 
 
-def renew(connection: Connection, batch: Batch, now: datetime) -> bool:
-    """Renew the lease of *batch* from *now* on, and return whether it still covers all open emails.
+def renew(connection: Connection, batch: Batch) -> bool:
+    """Renew the lease of *batch* from now on, and return whether it still covers all open emails.
 
     It may have expired already: as long as the token is in the rows, no other worker has claimed them.
     """
     mine = emails.c.lease == batch.token, emails.c.id.in_(list(batch.open))
-    renew = sa.update(emails).where(*mine).values(lease_until=lease_until(now)).returning(emails.c.id)
+    renew = sa.update(emails).where(*mine).values(lease_until=LeaseEnd()).returning(emails.c.id)
     renewed = set(connection.scalars(renew))
     # Read after the UPDATE: another thread may have withdrawn and released some meanwhile.
     return renewed.issuperset(list(batch.open))
@@ -149,12 +151,12 @@ def release(connection: Connection, token: str, *, only: Collection[int] | None 
     connection.execute(sa.update(emails).where(*mine).values(UNCLAIMED))
 
 
-def recover(connection: Connection, now: datetime, *, keep: Collection[int] = ()) -> int:
-    """Release the emails whose lease expired before *now*, and return how many: their worker died or was frozen.
+def recover(connection: Connection, *, keep: Collection[int] = ()) -> int:
+    """Release the emails whose lease has expired, and return how many: their worker died or was frozen.
 
     Those to *keep*, by id, are left alone.
     """
-    lost = [emails.c.status == sa.literal(Status.SENDING.value, literal_execute=True), emails.c.lease_until < now]
+    lost = [emails.c.status == sa.literal(Status.SENDING.value, literal_execute=True), emails.c.lease_until < Now()]
     if keep:
         lost.append(emails.c.id.not_in(keep))
     if connection.scalar(sa.select(emails.c.id).where(*lost).limit(1)) is None:

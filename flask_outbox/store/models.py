@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import enum
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.sql.functions import FunctionElement
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from sqlalchemy import Dialect
+    from sqlalchemy.sql.compiler import SQLCompiler
 
 # RFC 5321, 4.5.3.1: 64 for the local part, the @, 255 for the domain.
 ADDRESS_LENGTH = 320
@@ -42,6 +47,37 @@ class UTCDateTime(sa.types.TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def host_now() -> datetime:
+    """Return the time by this host's clock."""
+    return datetime.now(UTC)
+
+
+class Now(FunctionElement[datetime]):
+    """The time in SQL: by PostgreSQL's clock, because the clocks of two hosts differ, or by this host's for SQLite.
+
+    It is the same throughout a statement. A subclass may set ``after``, to say that much later.
+    """
+
+    type = UTCDateTime()
+    inherit_cache = True
+    after: ClassVar[timedelta | None] = None
+
+
+@compiles(Now)
+def _compile_now(now: Now, compiler: SQLCompiler, **options: Any) -> str:
+    def value() -> datetime:
+        return host_now() + now.after if now.after else host_now()
+
+    name = type(now).__name__.lower()
+    return compiler.process(sa.bindparam(name, type_=now.type, callable_=value), **options)
+
+
+@compiles(Now, "postgresql")
+def _compile_now_for_postgresql(now: Now, compiler: SQLCompiler, **options: Any) -> str:
+    # Not clock_timestamp(), with which no index can be searched, and not now(), which is the start of the transaction.
+    return f"(statement_timestamp() + interval '{now.after.total_seconds()} seconds')" if now.after else "statement_timestamp()"
 
 
 class Base(DeclarativeBase):
@@ -79,10 +115,6 @@ class Priority(enum.IntEnum):
 Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Content(Base):
     """A finished message, byte for byte as SMTP transmits it, stored once for all its recipients.
 
@@ -98,7 +130,7 @@ class Content(Base):
     source: Mapped[bytes | None] = mapped_column(sa.LargeBinary)
     size: Mapped[int]
     secret: Mapped[bool] = mapped_column(default=False)
-    created_at: Mapped[datetime] = mapped_column(default=_now)
+    created_at: Mapped[datetime] = mapped_column(default=Now())
 
 
 def _lower_recipient(context: Any) -> str:
@@ -119,16 +151,16 @@ class Email(Base):
     recipient_lower: Mapped[str | None] = mapped_column(sa.String(ADDRESS_LENGTH), default=_lower_recipient)
     status: Mapped[str] = mapped_column(sa.String(10), default=Status.QUEUED)
     priority: Mapped[int] = mapped_column(sa.SmallInteger, default=Priority.NORMAL)
-    send_at: Mapped[datetime] = mapped_column(default=_now)
+    send_at: Mapped[datetime] = mapped_column(default=Now())
     # When it first became due: MAIL_RETRY_FOR counts from here, not from ``created_at``.
-    due_since: Mapped[datetime] = mapped_column(default=lambda context: context.get_current_parameters()["send_at"])
+    due_since: Mapped[datetime] = mapped_column(default=Now())
     expires_at: Mapped[datetime | None]
     key: Mapped[str | None] = mapped_column(sa.String(KEY_LENGTH))
     tries: Mapped[int] = mapped_column(default=0)
     lease: Mapped[str | None] = mapped_column(sa.String(32))
     lease_until: Mapped[datetime | None]
     reply: Mapped[str | None] = mapped_column(sa.Text)
-    created_at: Mapped[datetime] = mapped_column(default=_now)
+    created_at: Mapped[datetime] = mapped_column(default=Now())
     finished_at: Mapped[datetime | None]
 
     content: Mapped[Content] = relationship(lazy="joined", innerjoin=True)

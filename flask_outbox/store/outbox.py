@@ -10,12 +10,12 @@ import random
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from . import lease
-from .connection import WorkerConnection, connect, database_now
+from .connection import WorkerConnection, connect
 from .evidence import Evidence
 from .health import ServerHealth, WorkerSlowdown
 from .lease import Batch, Claimed, LeaseLost, StoredMessage, uptime
@@ -121,15 +121,14 @@ class Outbox:
         """
         with self._database.begin(fsync=False) as connection:
             take_write_lock(connection)
-            now = database_now(connection)
-            values = {"now": now, "limit": 1, "token": "rehearsal", "until": lease.lease_until(now)}
-            claimed = [Claimed(*row) for row in connection.execute(self._claim, values)]
-            for email in claimed:
-                batch = Batch("rehearsal", claimed, {}, uptime(), (now, uptime()))
+            rows = connection.execute(self._claim, {"limit": 1, "token": "rehearsal"}).all()
+            for row in rows:
+                email, now = Claimed(*row[:-1]), row.now
+                batch = Batch("rehearsal", [email], {}, uptime(), (now, uptime()))
                 attempt = Try(now, 0.0, "sent", 250, "2.0.0", "a rehearsal")
                 self._recorder.rehearse(connection, batch, email, attempt)
             connection.rollback()
-        self.acceptances.can_record = bool(claimed)
+        self.acceptances.can_record = bool(rows)
         return self.acceptances.can_record
 
     def claim(self, limit: int = BATCH) -> Batch | None:
@@ -138,18 +137,28 @@ class Outbox:
         # A claim that a power cut undoes is harmless, so it skips the fsync.
         with self._database.begin(fsync=False) as connection:
             take_write_lock(connection)
-            now, read_at = database_now(connection), uptime()
-            values = {"now": now, "limit": limit, "token": token, "until": lease.lease_until(now)}
-            claimed = [Claimed(*row) for row in connection.execute(self._claim, values)]
-            if not claimed:
+            rows = self._claim_each_priority(connection, limit, token)
+            if not rows:
                 return None
+            clock = rows[-1].now, uptime()
+            claimed = [Claimed(*row[:-1]) for row in rows]
             messages = _load_messages(connection, {email.content_id for email in claimed}, LOADED_SIZE)
-        return Batch(token, claimed, messages, begun, (now, read_at))
+        return Batch(token, claimed, messages, begun, clock)
+
+    def _claim_each_priority(self, connection: Connection, limit: int, token: str) -> list[Any]:
+        """Claim as many emails of the most urgent priority as there are up to *limit*, then of the next, and return the rows."""
+        rows: list[Any] = []
+        while len(rows) < limit:
+            more = connection.execute(self._claim, {"limit": limit - len(rows), "token": token}).all()
+            if not more:
+                break
+            rows += more
+        return rows
 
     def has_due(self) -> bool:
         """Return whether anything is due."""
-        with self._database.begin() as connection:
-            return connection.scalar(self._due, {"now": database_now(connection), "limit": 1}) is not None
+        with self._database.autocommit() as connection:
+            return connection.scalar(self._due) is not None
 
     def load_message(self, batch: Batch, email: Claimed) -> StoredMessage:
         """Return the message of *email*: from the batch, or from the database if it is large."""
@@ -171,7 +180,7 @@ class Outbox:
         begun = uptime()
         try:
             with self._database.begin() as connection:
-                is_mine = lease.renew(connection, batch, database_now(connection))
+                is_mine = lease.renew(connection, batch)
         except sa.exc.SQLAlchemyError:
             # Keep the SMTP connection: the second half of the lease is a reserve for a database that is down for a moment.
             if batch.is_over:
@@ -203,8 +212,8 @@ class Outbox:
 
     def recover(self) -> int:
         """Release the emails whose lease has expired, and return how many: their worker died or was frozen."""
-        with self._database.begin() as connection:
-            return lease.recover(connection, database_now(connection), keep=self.acceptances.under_way)
+        with self._database.autocommit() as connection:
+            return lease.recover(connection, keep=self.acceptances.under_way)
 
     # Settle: each returns False if the lease was lost, so that the email is not changed.
 

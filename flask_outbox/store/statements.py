@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from .lease import Claimed
-from .models import Status, UTCDateTime, attempts, contents, emails
+from .lease import Claimed, LeaseEnd
+from .models import Now, Status, attempts, contents, emails
 from .sqlite_lock import take_write_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
 
     from sqlalchemy.engine import Connection, Dialect, Engine
 
@@ -36,6 +37,8 @@ class Prepared:
         dialect, schemas = engine.dialect, engine.get_execution_options().get("schema_translate_map")
         compiled: Any = statement.compile(dialect=dialect, schema_translate_map=schemas, render_schema_translate=bool(schemas))
         self._sql = str(compiled)
+        # Parameters that have a value of their own, such as SQLite's Now().
+        self._own: dict[str, Callable[[], Any]] = {name: bind.callable for name, bind in compiled.binds.items() if bind.callable}
         # The order of positional parameters; None for a driver with named ones.
         self._order: list[str] | None = compiled.positiontup
         processors = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()}
@@ -44,17 +47,13 @@ class Prepared:
     def execute(self, cursor: Any, values: Mapping[str, Any]) -> int:
         """Execute it on the driver's *cursor*, and return how many rows it changed; raises the driver's own errors."""
         row = dict(values)
+        for name, value in self._own.items():
+            row[name] = value()
         for name, process in self._processors.items():
             row[name] = process(row[name])
         cursor.execute(self._sql, row if self._order is None else [row[name] for name in self._order])
         changed: int = cursor.rowcount
         return changed
-
-    def insert(self, cursor: Any, values: Mapping[str, Any]) -> int:
-        """Execute an ``INSERT ... RETURNING id``, and return the id."""
-        self.execute(cursor, values)
-        row_id: int = cursor.fetchone()[0]
-        return row_id
 
 
 @contextmanager
@@ -70,62 +69,116 @@ def translated(connection: Connection) -> Iterator[None]:
 # Insert
 
 
-def _insert(table: sa.Table) -> sa.Insert:
-    columns = {column.name: sa.bindparam(column.name, type_=column.type) for column in table.columns if not column.primary_key}
-    return sa.insert(table).values(columns).returning(table.c.id)
+class Insert:
+    """The INSERT of one row into *table*, in the SQL of *engine*'s database; that sets its id, and each time that was not given."""
+
+    def __init__(self, table: sa.Table, engine: Engine) -> None:
+        self._names = [column.name for column in table.columns]
+        returned = [table.c.id, *(column for column in table.columns if _is_now(column))]
+        statement = sa.insert(table).values({column.name: _value(column) for column in table.columns if not column.primary_key})
+        self._prepared = Prepared(statement.returning(*returned), engine)
+        self._returned = [(column.name, _reader(column, engine.dialect)) for column in returned]
+
+    def execute(self, cursor: Any, row: Content | Email) -> None:
+        """Insert *row* with what it was given, and set on it what the database has set."""
+        given = vars(row)
+        self._prepared.execute(cursor, {name: given.get(name) for name in self._names})
+        for (name, read), value in zip(self._returned, cursor.fetchone(), strict=True):
+            setattr(row, name, read(value))
+
+
+def _is_now(column: sa.Column[Any]) -> bool:
+    return isinstance(column.default, sa.ColumnDefault) and isinstance(column.default.arg, Now)
+
+
+def _value(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    given = sa.bindparam(column.name, type_=column.type)
+    return sa.func.coalesce(given, Now()) if _is_now(column) else given
+
+
+def _reader(column: sa.Column[Any], dialect: Dialect) -> Callable[[Any], Any]:
+    """Return the function that makes a value of *column* out of the driver's."""
+    process: Callable[[Any], Any] | None = column.type.dialect_impl(dialect).result_processor(dialect, None)
+    return process or (lambda value: value)
 
 
 class InsertStatements:
     """Insert a message and its emails, in the SQL of *engine*'s database."""
 
     def __init__(self, engine: Engine) -> None:
-        self._content, self._email = Prepared(_insert(contents), engine), Prepared(_insert(emails), engine)
+        self._content, self._email = Insert(contents, engine), Insert(emails, engine)
 
     def execute(self, connection: Connection, new: list[Email]) -> None:
-        """Insert *new*, which share one message, in the transaction on *connection*, and set their ids."""
+        """Insert *new*, which share one message, in the transaction on *connection*, and set their ids and times."""
         content = new[0].content
         with translated(connection):
             take_write_lock(connection)
             cursor = connection.connection.cursor()
-            content.id = self._content.insert(cursor, _values(content, contents))
+            self._content.execute(cursor, content)
             for email in new:
                 email.content_id = content.id
-                email.id = self._email.insert(cursor, _values(email, emails))
-
-
-def _values(row: Content | Email, table: sa.Table) -> dict[str, Any]:
-    """Return a value for each column: the one that *row* was given, or None."""
-    given = vars(row)
-    return {name: given.get(name) for name in table.columns.keys()}  # noqa: SIM118 - the names, not the columns
+                self._email.execute(cursor, email)
 
 
 # Claim
 
 
-def due_statement(dialect: Dialect) -> sa.Select[int]:
-    """Return the SELECT of due emails, the most urgent and oldest first; its parameters are *now* and *limit*."""
-    # The status has to be a literal: only then does the database use the partial index.
-    queued: sa.ColumnElement[bool] = emails.c.status == sa.literal(Status.QUEUED.value, literal_execute=True)
-    if dialect.name == "sqlite":
-        # Without this hint SQLite picks the index by status, and sorts the whole backlog for each claim.
-        queued = sa.func.likely(queued)
-    now, limit = sa.bindparam("now", type_=UTCDateTime), sa.bindparam("limit", type_=sa.Integer)
-    order = emails.c.priority, emails.c.send_at, emails.c.id
-    return sa.select(emails.c.id).where(queued, emails.c.send_at <= now).order_by(*order).limit(limit)
+def due_statement(dialect: Dialect, *, lock: bool = False) -> sa.Select[int]:
+    """Return the SELECT of the smallest priority with a due email; with *lock*, one that no other worker is claiming.
+
+    It walks from one priority to the next and looks in each for the oldest email: two searches of the index for a priority,
+    however many emails it has that are scheduled for later.
+    """
+    queued = _queued(dialect)
+    first = sa.select(emails.c.priority).where(queued).order_by(emails.c.priority).limit(1)
+    # In a subquery, because SQLite takes no LIMIT in one part of a UNION.
+    level = sa.select(first.subquery().c.priority).cte("level", recursive=True, nesting=True)
+    following = first.where(emails.c.priority > level.c.priority).correlate(level).scalar_subquery()
+    levels = level.union_all(sa.select(following).where(level.c.priority.is_not(None)))
+    oldest = _due_at(levels.c.priority, dialect).limit(1).correlate(levels)
+    if lock:
+        oldest = oldest.with_for_update(skip_locked=True)
+    # Not EXISTS, which PostgreSQL may turn into a join with every scheduled email.
+    return sa.select(levels.c.priority).where(oldest.scalar_subquery().is_not(None)).limit(1)
+
+
+def next_statement(dialect: Dialect) -> sa.Select[datetime, datetime]:
+    """Return the SELECT of the due email that is claimed first: its ``due_since`` and its ``send_at``."""
+    due = _due_at(due_statement(dialect).scalar_subquery(), dialect).limit(1).scalar_subquery()
+    return sa.select(emails.c.due_since, emails.c.send_at).where(emails.c.id == due)
 
 
 def claim_statement(dialect: Dialect) -> sa.UpdateBase:
-    """Return the UPDATE that leases due emails and returns them as rows of ``Claimed``.
+    """Return the UPDATE that leases due emails of one priority, the most urgent, and returns them as rows of ``Claimed``.
 
-    Its parameters are those of ``due_statement``, and *token* and *until* for the lease.
+    Its parameters are *limit*, and *token* for the lease. Each row ends with the database's time.
     """
-    due = due_statement(dialect).with_for_update(skip_locked=True)
-    # PostgreSQL may run a plain subquery more than once and then take more than the limit. SQLite's driver opens no transaction
-    # for a statement that begins with WITH.
-    ids = sa.select(due.cte("due").c.id) if dialect.name == "postgresql" else due
-    lease: dict[str, Any] = {"lease": sa.bindparam("token"), "lease_until": sa.bindparam("until")}
+    priority = due_statement(dialect, lock=True).scalar_subquery()
+    # In a subquery, so that PostgreSQL does not know the limit. Otherwise, while its statistics are old and say that few emails are
+    # queued, it would read and sort all that are.
+    limit = sa.select(sa.bindparam("limit", type_=sa.Integer)).scalar_subquery()
+    due = _due_at(priority, dialect).limit(limit).with_for_update(skip_locked=True)
+    chosen: sa.ColumnElement[bool] = emails.c.id.in_(due)
+    if dialect.name == "postgresql":
+        # It may run a plain subquery more than once and then take more than the limit, or join it with the whole table.
+        chosen = emails.c.id == sa.any_(sa.func.array(due.scalar_subquery()))
+    lease: dict[str, Any] = {"lease": sa.bindparam("token"), "lease_until": LeaseEnd()}
     columns = (emails.c[name] for name in Claimed.__slots__)
-    return sa.update(emails).where(emails.c.id.in_(ids)).values(status=Status.SENDING.value, **lease).returning(*columns)
+    claim = sa.update(emails).where(chosen).values(status=Status.SENDING.value, **lease)
+    return claim.returning(*columns, Now().label("now"))
+
+
+def _due_at(priority: sa.ColumnElement[int], dialect: Dialect) -> sa.Select[int]:
+    due = sa.select(emails.c.id).where(_queued(dialect), emails.c.priority == priority, emails.c.send_at <= Now())
+    # The order also keeps PostgreSQL from reading the whole table for the first row.
+    return due.order_by(emails.c.send_at, emails.c.id)
+
+
+def _queued(dialect: Dialect) -> sa.ColumnElement[bool]:
+    # The status has to be a literal: only then does the database use the partial index.
+    queued: sa.ColumnElement[bool] = emails.c.status == sa.literal_column(f"'{Status.QUEUED}'")
+    # Without this hint SQLite picks the index by status, and reads the whole backlog for each claim.
+    return sa.func.likely(queued) if dialect.name == "sqlite" else queued
 
 
 LOAD_MESSAGES = sa.select(contents.c.id, contents.c.sender, contents.c.source, contents.c.secret).where(

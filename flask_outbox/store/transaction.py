@@ -43,11 +43,11 @@ class Owner(Protocol):
 
 @dataclass
 class Entry:
-    """One enqueued message: its emails, and when the first of them is due."""
+    """One enqueued message: its emails, and when they are due; None means at once."""
 
     message: Message
     emails: list[Email]
-    first_at: datetime
+    send_at: datetime | None
 
     @property
     def is_stored(self) -> bool:
@@ -84,7 +84,7 @@ class Joined:
     def is_due(self) -> bool:
         """Return whether to ring the bell; the sweep finds what is due later."""
         soon = datetime.now(UTC) + timedelta(seconds=1)
-        return any(entry.first_at <= soon for entry in self.entries)
+        return any(entry.send_at is None or entry.send_at <= soon for entry in self.entries)
 
 
 @dataclass
@@ -98,12 +98,12 @@ class Work:
     connections: dict[Connection, int | None] = field(default_factory=dict)
 
 
-def join(session: Session, emails: list[Email], message: Message, owner: Owner) -> None:
-    """Remember *emails*, which were just added to *session*, until its transaction ends, and notify *owner* then."""
+def join(session: Session, entry: Entry, owner: Owner) -> None:
+    """Remember *entry*, whose emails were just added to *session*, until its transaction ends, and notify *owner* then."""
     joined = session.info.get(JOINED)
     if joined is None:
         joined = session.info[JOINED] = Joined(owner)
-    joined.entries.append(Entry(message, emails, min(email.send_at for email in emails)))
+    joined.entries.append(entry)
 
 
 def is_in_progress(session: Session) -> bool:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from flask_outbox.store import health, lease, outbox
+from flask_outbox.store import connection, lease, models
 from flask_outbox.store.lease import LEASE, LeaseLost
 from flask_outbox.store.models import Base, Status, contents, emails
 from flask_outbox.store.operations import actions
@@ -48,8 +48,8 @@ class OutboxMachine(RuleBasedStateMachine):
         self.clock = Clock()
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(lease, "time", self.clock)
-        for module in (outbox, health):
-            self.patch.setattr(module, "database_now", self.clock.now)
+        for module in (models, connection):
+            self.patch.setattr(module, "host_now", self.clock.now)
         fake = type("FakeDatetime", (datetime,), {"now": self.clock.now})
         self.patch.setattr(actions, "datetime", fake)
         self.folder = Path(tempfile.mkdtemp(prefix="flasky-machine-"))

@@ -12,7 +12,6 @@ import shutil
 from pathlib import Path
 
 from tests.e2e import postfix
-from tests.servers import free_port, wait_until
 from tests.strangers.stranger import CACHE, KeepsFiles, Missing, Stranger
 
 ENTER = """
@@ -102,7 +101,7 @@ class Sendmail(Debian):
     patience = 300.0
     serve = """
 printf 'example.com\\nxn--exmple-cua.com\\n' >> /etc/mail/local-host-names
-echo "FEATURE(\`accept_unresolvable_domains')dnl" > /tmp/feature
+echo "FEATURE(\\`accept_unresolvable_domains')dnl" > /tmp/feature
 sed -i '/^MAILER_DEFINITIONS/{
 r /tmp/feature
 N

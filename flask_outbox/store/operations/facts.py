@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ..connection import database_now
 from ..health import slowdown_remarks
 from ..models import Status, attempts, emails, health
-from ..statements import due_statement
+from ..statements import next_statement
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -63,7 +63,7 @@ def read_facts(engine: Engine) -> Facts:
     """Read the facts; raises SQLAlchemy's errors."""
     with engine.connect() as connection:
         now = database_now(connection)
-        due, overdue = _next_due(connection, now), _next_due(connection, now - OVERDUE_AFTER)
+        due = connection.execute(next_statement(connection.dialect)).one_or_none()
         newest = connection.execute(sa.select(attempts).order_by(attempts.c.id.desc()).limit(1)).one_or_none()
         leased = sa.select(emails.c.id).where(_has(Status.SENDING), emails.c.lease_until > now).limit(1)
         return Facts(
@@ -71,7 +71,7 @@ def read_facts(engine: Engine) -> Facts:
             waiting=_count(connection, Status.QUEUED) + _count(connection, Status.SENDING),
             held=_count(connection, Status.HELD),
             due_since=due.due_since if due else None,
-            overdue_since=overdue.send_at if overdue else None,
+            overdue_since=due.send_at if due and due.send_at <= now - OVERDUE_AFTER else None,
             is_leased=connection.scalar(leased) is not None,
             tried_at=newest.started_at + timedelta(seconds=newest.seconds) if newest else None,
             deferrals=_deferrals(connection, newest) if newest and newest.outcome in DEFERRALS else None,
@@ -88,14 +88,6 @@ def _has(status: Status) -> sa.ColumnElement[bool]:
 def _count(connection: Connection, status: Status) -> int:
     some = sa.select(emails.c.id).where(_has(status)).limit(MOST_COUNTED).subquery()
     return connection.scalars(sa.select(sa.func.count()).select_from(some)).one()
-
-
-def _next_due(connection: Connection, moment: datetime) -> Any:
-    """Return the times of the email that a worker would have claimed first at *moment*; None if none was due."""
-    email_id = connection.scalar(due_statement(connection.dialect), {"now": moment, "limit": 1})
-    if email_id is None:
-        return None
-    return connection.execute(sa.select(emails.c.due_since, emails.c.send_at).where(emails.c.id == email_id)).one_or_none()
 
 
 def _deferrals(connection: Connection, newest: Any) -> Deferrals | None:
