@@ -154,10 +154,10 @@ def test_packets_are_dropped(
     theatre = make_theatre(far_postgres.url, far_postgres.far_url("postgres"))
     smtp.on("DOT", slow(0.01), always=True)
     theatre.site.web()
-    workers = [theatre.worker(lease=60), theatre.worker(lease=60)]
     theatre.put(count)
+    workers = [theatre.worker(lease=60), theatre.worker(lease=60)]
     smtp.wait_for(50)
-    visitors = theatre.visitors(12, 0.2)
+    visitors = theatre.visitors(12, 1)
     time.sleep(1)
     far_postgres.drop_packets()
     wait_until(lambda: "the database cannot" in workers[0].output, LONGEST, "the workers' word")
@@ -208,6 +208,8 @@ def test_who_vanishes_in_a_transaction_keeps_no_lock(
     with make_app(database_url=far_postgres.far_url("postgres")).app_context():
         claiming = db.engine.connect()
         claiming.execute(sa.select(Email.id).with_for_update())
+        # What the server has sent must be acknowledged before: nothing is left on which it could notice.
+        time.sleep(0.5)
         far_postgres.drop_packets()
         with pytest.raises(sa.exc.OperationalError):
             claiming.execute(sa.select(Email.id))
@@ -239,8 +241,8 @@ def test_the_primary_dies_and_its_standby_is_promoted(
     theatre = make_theatre(url, url)
     smtp.on("DOT", slow(0.01), always=True)
     theatre.site.web()
-    workers = [theatre.worker(lease=60), theatre.worker(lease=60)]
     theatre.put(200)
+    workers = [theatre.worker(lease=60), theatre.worker(lease=60)]
     smtp.wait_for(20)
     visitors = theatre.visitors(4, 0.1)
     time.sleep(0.5)
@@ -263,8 +265,8 @@ def test_the_server_becomes_read_only_for_a_while(
     theatre = make_theatre(postgres_url, postgres_url)
     smtp.on("DOT", slow(0.01), always=True)
     theatre.site.web()
-    workers = [theatre.worker(lease=60), theatre.worker(lease=60)]
     theatre.put(200)
+    workers = [theatre.worker(lease=60), theatre.worker(lease=60)]
     smtp.wait_for(20)
     visitors = theatre.visitors(4, 0.1)
     with psycopg.connect(postgres_url, autocommit=True) as operator:
@@ -314,8 +316,8 @@ def test_every_backend_is_killed_each_second(
     theatre = make_theatre(postgres_url, postgres_url)
     smtp.on("DOT", slow(0.015), always=True)
     theatre.site.web()
-    workers = [theatre.worker(lease=60), theatre.worker(lease=60)]
     theatre.put(count)
+    workers = [theatre.worker(lease=60), theatre.worker(lease=60)]
     smtp.wait_for(10)
     visitors = theatre.visitors(2, 0.1)
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
