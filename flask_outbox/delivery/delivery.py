@@ -187,7 +187,7 @@ class Delivery:
         # A server that asks to slow down may refuse a connection too.
         return (
             self._can_record()
-            and self._is_turn(self._pace.wait, end)
+            and (not self._pace.is_slowed or self._is_turn(self._pace.wait, end))
             and self._is_connected()
             and (self._rate is None or self._is_turn(self._rate.wait, end))
         )
@@ -233,15 +233,16 @@ class Delivery:
 
         That comes before the claim, so that the most urgent email goes.
         """
-        while (seconds := wait()) > 0:
+        while not self._is_over(end) and self._outbox.has_due():
+            seconds = wait()
+            if seconds <= 0:
+                return True
             if self._pace.is_blocked and seconds > LONGEST_PROBE:
                 return False
             self.progress.rest()
             self._stopping.wait(min(seconds, LONGEST_SLEEP, max(end - time.monotonic(), 0)))
             self.progress.begin_step()
-            if self._is_over(end) or not self._outbox.has_due():
-                return False
-        return True
+        return False
 
     def _deliver(self, batch: Batch, end: float) -> bool:
         """Deliver *batch*, release the rest of it, and return whether to claim another."""

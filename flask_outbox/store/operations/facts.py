@@ -24,7 +24,7 @@ OVERDUE_AFTER = timedelta(minutes=1)
 MOST_COUNTED = 10_000
 # How far back to look for an acceptance, in attempts: more than one worker makes in ten minutes.
 MOST_ATTEMPTS = 600_000
-DEFERRALS = ("deferred", "uncertain")
+DEFERRALS = ("deferred", "uncertain", "throttled")
 
 
 @dataclass(frozen=True)
