@@ -26,6 +26,8 @@ LONGEST_RETRY = timedelta(days=365)
 DELIVERIES = ("thread", "rq", "inline", "manual")
 TOKEN_ENDPOINTS = ("google", "microsoft")
 HOST = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
+# The form that limits and other packages use too.
+SENTINEL = re.compile(r"rediss?\+sentinel://([^@/\s]*@)?[\w.-]+(:\d{1,5})?(,[\w.-]+(:\d{1,5})?)*/[\w.-]+(/\d{1,5})?(\?\S*)?")
 
 
 def find_problems(settings: MailSettings) -> Iterator[str]:
@@ -106,8 +108,13 @@ def _delivery_problems(settings: MailSettings) -> Iterator[str]:
         yield f"MAIL_DELIVERY is {settings.delivery!r:.100}: it has to be one of {', '.join(DELIVERIES)}"
     if settings.delivery == "rq" and not settings.redis_url:
         yield "MAIL_DELIVERY is rq, and MAIL_REDIS_URL is missing: give it, for example redis://localhost:6379/0"
-    if settings.redis_url and _split_url(settings.redis_url).scheme not in {"redis", "rediss", "unix"}:
-        yield "MAIL_REDIS_URL cannot be read: it has to look like redis://localhost:6379/0"
+    if settings.redis_url and not _is_redis(settings.redis_url):
+        yield (
+            "MAIL_REDIS_URL cannot be read: it has to look like redis://localhost:6379/0, unix:///run/redis.sock "
+            "or redis+sentinel://host:26379,host2:26379/service"
+        )
+    if not re.fullmatch(r"[\w.:-]{0,50}", settings.redis_prefix):
+        yield f"MAIL_REDIS_PREFIX is {settings.redis_prefix!r:.100}: give up to 50 letters, digits, and characters of _ . : -"
     if not timedelta(0) < settings.retry_for <= LONGEST_RETRY:
         yield f"MAIL_RETRY_FOR is {settings.retry_for}: give a time of more than 0 and at most {LONGEST_RETRY.days} days"
     if settings.rate:
@@ -126,6 +133,10 @@ def _rate_problems(rate: str) -> Iterator[str]:
         found = []
     if len(found) != 1 or not found[0].amount:
         yield f"MAIL_RATE is {rate!r:.100}: it has to look like '14 per second'"
+
+
+def _is_redis(url: str) -> bool:
+    return SENTINEL.fullmatch(url) is not None or _split_url(url).scheme in {"redis", "rediss", "unix"}
 
 
 def _shown(value: str) -> str:

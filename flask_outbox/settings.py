@@ -65,7 +65,13 @@ class MailSettings:
         "Who delivers: `thread` (a background thread of this process), `rq` (an RQ worker), `inline` (the caller, before it goes "
         "on), or `manual` (`flask mail deliver`, or your own task). Default with TESTING: `manual`.",
     )
-    redis_url: str = setting("", "Redis for `rq`, and for a MAIL_RATE that all workers share.", secret=True)
+    redis_url: str = setting(
+        "",
+        "Redis for `rq`, and for a MAIL_RATE that all workers share: `redis://`, `rediss://`, `unix://`, or Sentinel as "
+        "`redis+sentinel://host:26379,host2:26379/service`.",
+        secret=True,
+    )
+    redis_prefix: str = setting("", "Put before the name of the RQ queue, `mail`, and before every key of the library in Redis.")
     redis_tls_verify: bool = setting(True, "Verify the certificate of a `rediss://` server. Heroku's is self-signed.")
     base_url: str = setting("", "Absolute URL of the site; links that `url_for` makes in a mail begin with it.")
     subject_prefix: str = setting("", "Put before the subject of each mail that is made from a template.")

@@ -8,7 +8,7 @@ import socket
 import sys
 import weakref
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import flask_mail
 from flask import Flask, current_app, g
@@ -117,7 +117,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
             case "rq":
                 from .delivery.rq_worker import BELL_TIMEOUT, RqBell  # noqa: PLC0415 - loads RQ and Redis only with MAIL_DELIVERY=rq
 
-                return RqBell(self.connect_redis(BELL_TIMEOUT))
+                return RqBell(self.connect_redis(BELL_TIMEOUT), self.settings.redis_prefix)
             case "thread":
                 is_needed = partial(_exists, weakref.ref(app))
                 return ThreadBell(partial(DeliveryThread, self._couriers_maker(Bell().ring), shares_pool=True, is_needed=is_needed))
@@ -128,9 +128,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
 
     def connect_redis(self, timeout: float | None = None) -> Redis:
         """Return a new client for MAIL_REDIS_URL; *timeout* is in seconds; None means redis-py's default."""
-        from .delivery.rq_worker import connect  # noqa: PLC0415 - as above
-
-        return connect(self.settings.redis_url, verify=self.settings.redis_tls_verify, timeout=timeout)
+        return _connect_redis(self.settings, timeout)
 
     # Delivering
 
@@ -151,7 +149,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
         """Return the RQ worker for this app's queue."""
         from .delivery.rq_worker import Worker  # noqa: PLC0415 - as above
 
-        return Worker(self.make_thread(), self.connect_redis)
+        return Worker(self.make_thread(), self.connect_redis, self.settings.redis_prefix)
 
     def deliver(self, seconds: float = float("inf")) -> int:
         """Deliver all due mail in this thread, for *seconds* at most; return how many emails were settled."""
@@ -257,12 +255,16 @@ def make_couriers(settings: MailSettings, server: Server, engine: Engine, rate: 
 def _make_rate(settings: MailSettings) -> Rate | None:
     if not settings.rate:
         return None
-    from .delivery.rate import Rate  # noqa: PLC0415 - loads limits only with MAIL_RATE
+    from .delivery.rate import REDIS_TIMEOUT, Rate  # noqa: PLC0415 - loads limits only with MAIL_RATE
 
-    unverified: dict[str, Any] = {}
-    if settings.redis_url.startswith("rediss:") and not settings.redis_tls_verify:
-        unverified = {"ssl_cert_reqs": "none"}
-    return Rate(settings.rate, settings.redis_url, **unverified)
+    redis = _connect_redis(settings, REDIS_TIMEOUT) if settings.redis_url else None
+    return Rate(settings.rate, redis, settings.redis_prefix)
+
+
+def _connect_redis(settings: MailSettings, timeout: float | None) -> Redis:
+    from .delivery.redis_client import connect  # noqa: PLC0415 - loads Redis only if it is used
+
+    return connect(settings.redis_url, verify=settings.redis_tls_verify, timeout=timeout)
 
 
 def _server_url(app: Flask) -> str:

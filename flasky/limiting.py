@@ -20,17 +20,16 @@ _own_count = FixedWindowRateLimiter(MemoryStorage())
 
 
 def init_app(app: Flask) -> None:
-    """Count in the app's Redis, or in memory without one."""
-    url = app.config["REDIS_URL"]
-    # limits has its own name for a Redis behind a Unix socket.
-    app.config.setdefault("RATELIMIT_STORAGE_URI", url.replace("unix://", "redis+unix://", 1) or "memory://")
-    if url:
-        options = {"socket_connect_timeout": TIMEOUT, "socket_timeout": TIMEOUT}
-        if url.startswith("rediss:") and not app.config["REDIS_TLS_VERIFY"]:
-            options["ssl_cert_reqs"] = "none"  # type: ignore[assignment] # the other options are numbers
-        app.config.setdefault("RATELIMIT_STORAGE_OPTIONS", options)
+    """Count in the app's Redis, or in memory without one; after the mail, which connects to Redis."""
+    if app.config["REDIS_URL"]:
+        # The library knows every way to a Redis, Sentinel included.
+        pool = app.extensions["mail"].connect_redis(TIMEOUT).connection_pool
+        app.config.setdefault("RATELIMIT_STORAGE_URI", "redis://")
+        app.config.setdefault("RATELIMIT_STORAGE_OPTIONS", {"connection_pool": pool})
         app.config.setdefault("RATELIMIT_IN_MEMORY_FALLBACK_ENABLED", True)
-    app.config.setdefault("RATELIMIT_KEY_PREFIX", "flasky")
+    else:
+        app.config.setdefault("RATELIMIT_STORAGE_URI", "memory://")
+    app.config.setdefault("RATELIMIT_KEY_PREFIX", f"{app.config['MAIL_REDIS_PREFIX']}flasky")
     limiter.init_app(app)
 
 

@@ -1,6 +1,7 @@
-"""The RQ worker and the bell that wakes it; the only module that imports RQ and Redis.
+"""The RQ worker and the bell that wakes it; the only module that imports RQ.
 
-The bell is one RQ job without arguments. Redis stores nothing about an email: the database knows which emails are due.
+The bell is one RQ job without arguments. Redis stores nothing about an email: the database knows which emails are due. The worker
+runs nothing that Redis stores, so whoever can write to Redis cannot make it run code.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app
 from flask.cli import ScriptInfo
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 from rq import Queue, SimpleWorker
 from rq.exceptions import InvalidJobOperation
+from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from .bells import Bell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from redis import Redis
 
     from .thread import DeliveryThread
 
@@ -59,14 +60,25 @@ EXIT_WITHIN = 3.8
 UNREGISTER_WITHIN = 0.2
 
 
-def connect(url: str, *, verify: bool = True, timeout: float | None = None) -> Redis:
-    """Return a client for *url*. With a *timeout* in seconds, it fails after that time instead of retrying."""
-    options: dict[str, Any] = {}
-    if url.startswith("rediss:") and not verify:
-        options["ssl_cert_reqs"] = "none"
-    if timeout is not None:
-        options |= {"socket_connect_timeout": timeout, "socket_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
-    return Redis.from_url(url, **options)
+class _BellJob(Job):
+    """A job of the queue, taken as a bell: nothing that it names is imported, called or unpickled."""
+
+    success_callback = failure_callback = stopped_callback = None  # RQ's are properties that import a function
+
+    def perform(self) -> None:
+        """Wake the delivery thread and wait for it; raise an error for a job that is no bell, so that RQ lists it as failed."""
+        if self.func_name != JOB:
+            message = f"this queue is the mail worker's, which runs no other jobs: give {self.func_name!r:.100} a queue of its own"
+            raise InvalidJobOperation(message)
+        if Worker.current is not None:
+            Worker.current.thread.ring_and_wait(LONGEST_JOB_WAIT)
+
+    def send_webhooks(self, *_: Any, **__: Any) -> None:
+        """Do nothing: the job would name the URLs."""
+
+
+def _queue(name: str, redis: Redis) -> Queue:
+    return Queue(name, connection=redis, serializer=JSONSerializer, job_class=_BellJob)
 
 
 class RqBell(Bell):
@@ -74,8 +86,8 @@ class RqBell(Bell):
 
     wakes_workers = True
 
-    def __init__(self, redis: Redis) -> None:
-        self._queue = Queue(QUEUE, connection=redis, serializer=JSONSerializer)
+    def __init__(self, redis: Redis, prefix: str) -> None:
+        self._queue = _queue(prefix + QUEUE, redis)
         self._silent_until = float("-inf")
 
     def ring(self) -> None:
@@ -92,15 +104,7 @@ class RqBell(Bell):
 
 
 def deliver_mail() -> None:
-    """Deliver all due mail: the RQ job.
-
-    In a ``Worker`` it wakes the delivery thread and waits for it. Under a stock ``rq worker`` it finds the app as the ``flask``
-    command does, and delivers in the job.
-    """
-    worker = Worker.current
-    if worker is not None:
-        worker.thread.ring_and_wait(LONGEST_JOB_WAIT)
-        return
+    """Deliver all due mail: the RQ job under a stock ``rq worker``. It finds the app as the ``flask`` command does."""
     app: Flask = current_app._get_current_object() if current_app else ScriptInfo().load_app()  # type: ignore[attr-defined]  # noqa: SLF001 - a proxy has no public way to return its object
     with app.app_context():
         app.extensions["mail"].deliver(JOB_SECONDS)
@@ -120,6 +124,9 @@ class _RqLoop(SimpleWorker):
         """Ring here, in the first method that RQ calls after it takes a job: the job itself runs 20 round trips later."""
         self.on_job()
         super().reorder_queues(reference_queue)
+
+    def clean_group_registries(self) -> None:
+        """Do nothing: no job of ours is in a group, and RQ would unpickle those that are."""
 
     def subscribe(self) -> None:
         """Ignore RQ's remote commands (stop a job, shut down): a job here is only a bell."""
@@ -151,8 +158,9 @@ class Worker:
 
     current: Worker | None = None
 
-    def __init__(self, thread: DeliveryThread, redis: Callable[[], Redis]) -> None:
+    def __init__(self, thread: DeliveryThread, redis: Callable[[], Redis], prefix: str) -> None:
         self.thread = thread
+        self._queue = prefix + QUEUE
         self._redis = redis
         self._silent_until = float("-inf")
         self._stopping = threading.Event()
@@ -198,8 +206,9 @@ class Worker:
         redis = self._redis()
         try:
             loop = _RqLoop(
-                [Queue(QUEUE, connection=redis, serializer=JSONSerializer)],
+                [_queue(self._queue, redis)],
                 connection=redis,
+                job_class=_BellJob,
                 serializer=JSONSerializer,
                 worker_ttl=WORKER_TTL,
                 log_job_description=False,

@@ -16,7 +16,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import Unavailable
-from .replies import CLOSING, GREETING, clean, is_positive
+from .envelope import Reply
+from .replies import CLOSING, GREETING, cannot_talk, clean, is_positive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +91,7 @@ class SmtpConnection(smtplib.SMTP):
         if code != CLOSING and not is_positive(code):
             code, text = self.helo()
         if not is_positive(code):
-            raise Unavailable(clean(text), code)
+            raise cannot_talk("EHLO", Reply(code, clean(text)))
 
     def authorize(self, sasl: str) -> None:
         """Log in by XOAUTH2 with *sasl*; raises smtplib's errors."""

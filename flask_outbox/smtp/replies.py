@@ -1,7 +1,7 @@
-"""Classifies what servers say, by codes and words; no other module knows a server's wording.
+"""Turns what a server says into one of our errors, and answers questions about such an error.
 
 A reply about the recipient or the message is Refused, one about a temporary problem is Deferred, one about us or the server is
-Unavailable. The table in ``docs/delivery.md`` lists the cases, and a test checks it against this module.
+Unavailable. Whose matter a reply is, ``matters.py`` knows. A test plays the table in ``docs/delivery.md`` to both.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import ssl
 from typing import TYPE_CHECKING
 
 from ..errors import Deferred, Refused, Unavailable
+from .envelope import Reply
+from .matters import ADDRESS, Matter, matter_of
 
 if TYPE_CHECKING:
     from ..errors import TransmissionError
-    from .envelope import Reply
 
 GREETING = 220
 START_INPUT = 354
@@ -23,26 +24,15 @@ START_INPUT = 354
 CLOSING = 421
 # Exchange Online's reply to an email over one connection too many.
 TOO_MANY_CONNECTIONS = 432
-TOO_LARGE = 552
 
 # The stage at which the server answers the message itself; the other stages are named by their command.
 DOT = "."
 
-# Replies that refuse us. The stage does not show it: Postfix answers 5.7.1 at RCPT to a refused sender and to a refused recipient.
-# So these are the RFC 3463 codes, the reply codes, and the words of Postfix, Exim, OpenSMTPD, Exchange and the large providers.
-OUR_ENHANCED = re.compile(r"5\.1\.[78]$|5\.7\.(0|3|8|9|14|57|60|64)$")
-OUR_CODES = {530, 534, 535, 538}
-OUR_WORDS = re.compile(
-    r"relay|authenticat|log ?in\b|"
-    r"sender\b.{0,60}\b(reject|refus|denied|not |unknown|invalid|verif|block)|"
-    r"\b(reject|refus|denied|invalid|unknown|block)\w*\b.{0,20}\bsender\b|"
-    r"not (allowed|permitted|authori[sz]ed) to send|client host .{0,80}(reject|block|denied)",
-    re.IGNORECASE | re.DOTALL,
-)
-MAILBOX_ENHANCED = re.compile(r"5\.(1\.(0|1|2|3|4|5|6|10)|2\.\d+)$")
-ADDRESS = re.compile(r"<[^>]*>|\S+@\S+")
 # What differs between two replies with the same meaning: addresses, queue ids, times.
 PARTICULARS = re.compile(rf"{ADDRESS.pattern}|\S*\d\S*")
+
+# Which command smtplib's errors answer.
+STAGES = {smtplib.SMTPConnectError: "CONNECT", smtplib.SMTPHeloError: "EHLO", smtplib.SMTPAuthenticationError: "AUTH"}
 
 # Longest reply to store, in characters.
 LONGEST_REPLY = 1000
@@ -64,28 +54,40 @@ def verdict(stage: str, reply: Reply) -> Refused | Deferred | Unavailable:
 
     *stage* is the verb of the command that the server answers, or DOT.
     """
-    if reply.code == CLOSING:
-        return Unavailable(reply.reply, CLOSING)
-    if not 500 <= reply.code <= 599:  # noqa: PLR2004 - 5xx, refused for good
-        return Deferred(reply.reply, reply.code)
-    if _refuses_us(stage, reply):
-        return Unavailable(reply.reply, reply.code, ours=True)
-    return Refused(reply.reply, reply.code)
+    matter = matter_of(stage, reply.code, reply.reply)
+    if matter is Matter.OURS or reply.code == CLOSING:
+        return Unavailable(reply.reply, reply.code, ours=matter is Matter.OURS)
+    if 500 <= reply.code <= 599:  # noqa: PLR2004 - 5xx, refused for good
+        return Refused(reply.reply, reply.code)
+    return Deferred(reply.reply, reply.code)
 
 
-def _refuses_us(stage: str, reply: Reply) -> bool:
-    enhanced = reply.enhanced or ""
-    if reply.code == TOO_LARGE or enhanced.startswith("5.3.4"):
-        return False
-    if stage == "MAIL" or reply.code in OUR_CODES or OUR_ENHANCED.match(enhanced):
-        return True
-    # Without the addresses that the reply repeats: anybody may have one at relay.example.
-    return not MAILBOX_ENHANCED.match(enhanced) and bool(OUR_WORDS.search(ADDRESS.sub("", reply.reply)))
+def cannot_talk(stage: str, reply: Reply) -> Unavailable:
+    """Return the error for a negative *reply* before the first email: to CONNECT, EHLO, STARTTLS or AUTH."""
+    return Unavailable(reply.reply, reply.code, ours=matter_of(stage, reply.code, reply.reply) is Matter.OURS)
 
 
 def is_unclear(error: Refused) -> bool:
-    """Return whether *error* may mean us instead of the recipient: the server sent it, and its code does not name the mailbox."""
-    return error.code is not None and not (error.enhanced and MAILBOX_ENHANCED.match(error.enhanced))
+    """Return whether *error* may mean us instead of this email: the server sent it, and it names neither a mailbox nor a size.
+
+    A message refused for its content is unclear too: if the server refuses all of them alike, it may mean us.
+    """
+    return _matter(error) in {Matter.UNCLEAR, Matter.CONTENT}
+
+
+def is_about_content(error: Refused) -> bool:
+    """Return whether the server refused what the message says: spam, a virus, an attachment, its structure."""
+    return _matter(error) is Matter.CONTENT
+
+
+def asks_to_slow_down(error: TransmissionError) -> bool:
+    """Return whether the server takes mail, but not at this rate or over so many connections."""
+    return _matter(error) in {Matter.THROTTLED, Matter.CONNECTIONS}
+
+
+def _matter(error: TransmissionError) -> Matter | None:
+    """Return whose matter an *error* is that ``verdict`` has made of a reply; None if no server has replied."""
+    return None if error.code is None else matter_of("", error.code, error.reply)
 
 
 def wording(error: Refused) -> str:
@@ -101,8 +103,7 @@ def wants_new_connection(error: TransmissionError) -> bool:
 def cannot_connect(error: OSError | ValueError, where: str) -> Unavailable:
     """Translate an *error* of connecting to *where*, of TLS or of the login, smtplib's own included (they are OSErrors)."""
     if isinstance(error, smtplib.SMTPResponseException):
-        refused = isinstance(error, smtplib.SMTPAuthenticationError) and error.smtp_code >= 500  # noqa: PLR2004 - as above
-        return Unavailable(clean(error.smtp_error), error.smtp_code, ours=refused)
+        return cannot_talk(STAGES.get(type(error), "STARTTLS"), Reply(error.smtp_code, clean(error.smtp_error)))
     ours = isinstance(error, ssl.SSLCertVerificationError | smtplib.SMTPNotSupportedError)
     why = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else error
     return Unavailable(f"cannot use {where}: {clean(str(why))}", ours=ours)

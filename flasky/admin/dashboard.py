@@ -7,7 +7,7 @@ from typing import Any
 import rq_dashboard
 from flask import Flask, abort, current_app, request
 from redis.exceptions import RedisError
-from rq import Worker
+from rq import Worker, serializers
 from rq.exceptions import NoSuchJobError
 from rq.serializers import JSONSerializer
 from rq_dashboard import web
@@ -25,6 +25,7 @@ def init_app(app: Flask) -> None:
         return
     app.config["RQ_DASHBOARD_REDIS_URL"] = (url,)
     web.config.serializer = JSONSerializer
+    _never_unpickle()
     web.Worker = _JsonWorker
     # The dashboard opens a client for each page, without a timeout and without REDIS_TLS_VERIFY. Ours has both, and with
     # Redis down the site's own 503 page answers.
@@ -35,6 +36,12 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(rq_dashboard.blueprint, url_prefix="/admin/rq")
     app.register_error_handler(NoSuchJobError, lambda _: page(404))
     app.register_error_handler(RedisError, lambda _: page(503))
+
+
+def _never_unpickle() -> None:
+    """Read everything in Redis as JSON: a pickle runs code, and the dashboard and RQ's registries name no serializer in places."""
+    default: Any = serializers.DefaultSerializer
+    default.loads, default.dumps = JSONSerializer.loads, JSONSerializer.dumps
 
 
 class _JsonWorker(Worker):

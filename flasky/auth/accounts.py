@@ -14,9 +14,9 @@ from flasky.models import User
 SHORTEST_PASSWORD = 10
 
 
-def load_user(user_id: str) -> User | None:
-    """Return the user whose id the session holds."""
-    return db.session.get(User, int(user_id)) if user_id.isdecimal() else None
+def load_user(session_key: str) -> User | None:
+    """Return the user whose key the session holds."""
+    return db.session.scalar(select(User).where(User.session_key == session_key)) if session_key else None
 
 
 def canonical(email: str) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import secrets
 
 import click
-from flask.cli import AppGroup
 from sqlalchemy.exc import IntegrityError
 
 from flasky.auth.accounts import SHORTEST_PASSWORD, canonical
+from flasky.commands import DatabaseGroup
 from flasky.extensions import db
 from flasky.models import User
 
-users_cli = AppGroup("users", help="Create accounts.")
+users_cli = DatabaseGroup("users", help="Create accounts.")
 
 
 @users_cli.command("create")

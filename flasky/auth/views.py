@@ -8,8 +8,9 @@ from flask_login import current_user, login_user, logout_user
 
 from flasky.auth import bp
 from flasky.auth.accounts import authenticate, canonical
+from flasky.auth.devices import device_of, remember_device
 from flasky.auth.forms import SignInForm
-from flasky.extensions import limiter
+from flasky.extensions import db, limiter
 from flasky.models import EMAIL_LENGTH
 
 # A person who forgot a password tries a few times; a program tries thousands.
@@ -18,12 +19,16 @@ TRIES_BY_ACCOUNT = "10 per 10 minutes"
 
 
 def _account() -> str:
-    """Return the account for which to count the try; all spellings of an address are one account."""
+    """Return the account for which to count the try; all spellings of an address are one account.
+
+    A browser in which the account's owner has signed in before has tries of its own, so nobody else can use them up.
+    """
     typed = request.form.get("email", "")[:EMAIL_LENGTH]
     try:
-        return canonical(typed)
+        account = canonical(typed)
     except ValueError:
         return typed
+    return f"{account} {device_of(account)}".rstrip()
 
 
 @bp.route("/sign-in", methods=["GET", "POST"])
@@ -40,14 +45,17 @@ def sign_in() -> ResponseReturnValue:
             # A new session: nothing from the old one survives, against session fixation.
             session.clear()
             login_user(user)
-            return redirect(_next_page())
+            return remember_device(redirect(_next_page()), user)
         flash("Wrong email address or password.", "danger")
     return render_template("auth/sign_in.html", form=form)
 
 
 @bp.post("/sign-out")
 def sign_out() -> ResponseReturnValue:
-    """Sign out and drop the session."""
+    """Sign out on every device, and drop the session."""
+    if current_user.is_authenticated:
+        current_user.end_sessions()
+        db.session.commit()
     logout_user()
     session.clear()
     flash("You have signed out.", "info")

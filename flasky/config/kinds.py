@@ -77,12 +77,6 @@ def sqlalchemy_url(url: str) -> str:
     return re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql+psycopg://", url)
 
 
-def check_redis(url: str) -> None:
-    """Accept ``redis://``, ``rediss://`` and ``unix://``."""
-    if url and split(url).scheme not in {"redis", "rediss", "unix"}:
-        raise ValidationError("cannot be read: it has to look like redis://localhost:6379/0")
-
-
 def check_base_url(url: str) -> None:
     """Accept a base URL for links, with a host that Werkzeug can trust, which excludes an IPv6 address."""
     if "@" in url:

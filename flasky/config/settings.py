@@ -66,7 +66,7 @@ class Settings:
         secret=True,
     )
     redis_url: str = setting(
-        kinds.text(kinds.check_redis), "", "Redis, for RQ and for limits shared by all processes. Empty: no Redis.", secret=True
+        kinds.text(), "", "Redis, for RQ and for limits shared by all processes. Empty: no Redis.", secret=True
     )
     redis_tls_verify: bool = setting(
         kinds.switch(), True, "Verify the certificate of a `rediss://` server. Heroku's is self-signed: turn this off there."
@@ -116,6 +116,7 @@ class Settings:
     mail_oauth_token_url: str = of_library("oauth_token_url")
     mail_retry_for: timedelta = of_library("retry_for")
     mail_rate: str = of_library("rate")
+    mail_redis_prefix: str = of_library("redis_prefix")
     mail_allow_to: tuple[str, ...] = of_library("allow_to")
     mail_redirect_to: str = of_library("redirect_to")
     mail_debug: bool = of_library("debug")

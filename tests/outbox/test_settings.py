@@ -37,6 +37,7 @@ DEFAULTS = {
     "delivery": "thread",
     "redis_url": "",
     "redis_tls_verify": True,
+    "redis_prefix": "",
     "base_url": "",
     "subject_prefix": "",
     "retry_for": timedelta(days=3),

@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from redis import Redis
@@ -103,7 +103,10 @@ def test_the_counters_in_redis_have_an_end(make_app: Callable[..., Flask], own_r
 
 
 def test_the_limiter_needs_no_certificate_that_can_be_verified_where_the_settings_say_so(make_app: Callable[..., Flask]) -> None:
-    app = make_app(redis_url="rediss://localhost:1/0", redis_tls_verify=False)
-    assert app.config["RATELIMIT_STORAGE_OPTIONS"]["ssl_cert_reqs"] == "none"
-    strict = make_app(redis_url="rediss://localhost:1/0")
-    assert "ssl_cert_reqs" not in strict.config["RATELIMIT_STORAGE_OPTIONS"]
+    def tls_options(**settings: Any) -> dict[str, Any]:
+        app = make_app(redis_url="rediss://localhost:1/0", **settings)
+        options: dict[str, Any] = app.config["RATELIMIT_STORAGE_OPTIONS"]["connection_pool"].connection_kwargs
+        return options
+
+    assert tls_options(redis_tls_verify=False)["ssl_cert_reqs"] == "none"
+    assert "ssl_cert_reqs" not in tls_options()

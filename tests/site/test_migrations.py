@@ -139,6 +139,6 @@ def test_a_change_of_the_tables_loses_no_row_and_no_index(app: Flask) -> None:
 def test_the_command_is_there_and_nobody_else_loads_alembic(site: Callable[..., Site]) -> None:
     house = site()
     assert "upgrade" in house.run("flask", "db", "--help")
-    assert "0003" in house.run("flask", "db", "heads")
+    assert "0004" in house.run("flask", "db", "heads")
     loaded = house.run("python", "-c", "import sys, wsgi; print('alembic' in sys.modules, 'db' in wsgi.app.cli.commands)")
     assert loaded.split() == ["False", "True"]

@@ -31,12 +31,13 @@ def fill(client: Any, path: str = "/", **fields: str) -> Any:
 
 
 def add_account(app: Flask, email: str = EMAIL, *, admin: bool = False) -> str:
-    """Add an account with PASSWORD, and return its id."""
+    """Add an account with PASSWORD, and return what its session holds."""
     with app.app_context():
         user = User(email=email, is_admin=admin, password_hash=_hash())
+        user.end_sessions()
         db.session.add(user)
         db.session.commit()
-        return str(user.id)
+        return user.get_id()
 
 
 @cache

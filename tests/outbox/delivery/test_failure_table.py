@@ -115,7 +115,7 @@ def play(smtp: SmtpServer, authority: trustme.CA) -> Callable[[Example], Reply |
         elif example.event == "larger than SIZE":
             smtp.extensions.append("SIZE 20")
         elif example.event[:3].isdigit():
-            smtp.on(example.stage, *[reply(example.event)] * (2 if example.stage == "AUTH" else 1))
+            smtp.on(example.stage, *[reply(example.event)] * (2 if example.stage in {"AUTH", "EHLO"} else 1))
         timer = threading.Timer(TIMEOUT / 3, transport.cut if example.event == "cut" else lambda: None)
         timer.start()
         try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask_outbox import BULK, URGENT, Message, enqueue
 from flask_outbox.delivery.rate import Rate
+from flask_outbox.delivery.redis_client import connect
 from tests.servers import Site, wait_until
 
 if TYPE_CHECKING:
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def test_two_rates_over_one_redis_count_together(redis_url: str) -> None:
-    one, other = Rate("3 per minute", redis_url), Rate("3 per minute", redis_url)
+    one, other = Rate("3 per minute", connect(redis_url)), Rate("3 per minute", connect(redis_url))
     assert [one.wait(), other.wait(), one.wait()] == [0, 0, 0]
     assert 50 < other.wait() <= 60
     assert 50 < one.wait() <= 60
 
 
 def test_without_redis_each_worker_counts_for_itself(own_redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
-    rate = Rate("1 per minute", own_redis.url)
+    rate = Rate("1 per minute", connect(own_redis.url, timeout=0.5))
     assert rate.wait() == 0
     own_redis.stop()
     assert rate.wait() == 0

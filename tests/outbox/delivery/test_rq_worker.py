@@ -12,7 +12,8 @@ from rq.serializers import JSONSerializer
 
 from flask_outbox import Message, enqueue
 from flask_outbox.delivery import rq_worker as dispatch
-from flask_outbox.delivery.rq_worker import JOB, RqBell, Worker, connect, deliver_mail
+from flask_outbox.delivery.redis_client import connect
+from flask_outbox.delivery.rq_worker import JOB, RqBell, Worker, deliver_mail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +56,7 @@ def test_the_job_delivers_in_the_app_it_finds(rung: Flask, smtp: SmtpServer) -> 
 def test_a_redis_that_is_away_costs_a_bounded_moment_and_a_warning(
     own_redis: RedisServer, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    bell = RqBell(connect(own_redis.url, timeout=0.05))
+    bell = RqBell(connect(own_redis.url, timeout=0.05), "")
     bell.ring()
     getattr(own_redis, how)()
     begun = time.monotonic()
@@ -81,7 +82,7 @@ def test_a_worker_without_redis_does_not_fill_the_log(
             worker.stop()
         return connect(own_redis.url, timeout=0.05)
 
-    worker = Worker(rung.extensions["mail"].make_thread(), redis)
+    worker = Worker(rung.extensions["mail"].make_thread(), redis, "")
     worker.run()
     assert len(attempts) == 5
     assert caplog.text.count("Redis is down") == 1
@@ -89,7 +90,7 @@ def test_a_worker_without_redis_does_not_fill_the_log(
 
 def test_the_bell_rings_again_once_redis_is_back(own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "BELL_PAUSE", 0.1)
-    bell = RqBell(connect(own_redis.url, timeout=0.05))
+    bell = RqBell(connect(own_redis.url, timeout=0.05), "")
     own_redis.stop()
     bell.ring()
     own_redis.start()

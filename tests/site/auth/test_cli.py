@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,10 +12,15 @@ import sqlalchemy as sa
 from flasky.auth.accounts import authenticate
 from flasky.extensions import db
 from flasky.models import User
+from tests.servers import ROOT
 from tests.site.visiting import PASSWORD
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
+
+    from tests.servers import Site
 
 
 def create(runner: Any, *arguments: str, password: str = PASSWORD, again: str | None = None) -> Any:
@@ -82,3 +88,14 @@ def test_the_password_has_to_be_typed_twice_alike(app: Flask, runner: Any) -> No
     assert done.exit_code == 1
     with app.app_context():
         assert db.session.scalar(sa.select(User.id)) is None
+
+
+@pytest.mark.parametrize("command", [["users", "create", "susan@example.com"], ["db", "upgrade"]])
+def test_a_database_that_cannot_be_used_is_told_in_one_line(site: Callable[..., Site], command: list[str]) -> None:
+    env = site(DATABASE_URL="postgresql://127.0.0.1:1/nothing").env
+    done = subprocess.run(
+        ["flask", *command], env=env, cwd=ROOT, input="\n\n", capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "the database cannot be used: connection failed" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -6,10 +6,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sqlalchemy as sa
 import werkzeug.security
 from sqlalchemy import event
 
 from flasky.auth import accounts
+from flasky.auth.devices import COOKIE, device_of
 from flasky.extensions import db
 from flasky.models import User
 from tests.site.visiting import EMAIL, PASSWORD, add_account, fill, signed_in, token
@@ -195,6 +197,57 @@ def test_signing_out_forgets_everything(app: Flask) -> None:
     assert "You have signed out." in page
     assert "Hello, Stranger!" in page
     assert "Sign in" in page
+
+
+def test_signing_out_ends_a_copied_session_too(app: Flask) -> None:
+    client, thief = signed_in(app), app.test_client()
+    client.get("/")
+    with client.session_transaction() as session:
+        stolen = dict(session)
+    with thief.session_transaction() as session:
+        session.update(stolen)
+    assert "Sign out" in thief.get("/").text
+    client.post("/auth/sign-out", data={"csrf_token": token(client)})
+    assert "Sign out" not in thief.get("/").text
+
+
+def test_a_new_password_ends_the_sessions_of_the_old_one(app: Flask) -> None:
+    client = signed_in(app)
+    with app.app_context():
+        db.session.scalars(sa.select(User)).one().set_password("another horse battery")
+        db.session.commit()
+    assert "Sign out" not in client.get("/").text
+
+
+def test_wrong_passwords_of_strangers_do_not_lock_a_known_browser_out(app: Flask) -> None:
+    add_account(app)
+    owner = app.test_client()
+    assert try_password(owner, EMAIL, PASSWORD).status_code == 302
+    owner.post("/auth/sign-out", data={"csrf_token": token(owner)})
+    for number in range(11):
+        stranger = app.test_client()
+        data = {"csrf_token": token(stranger, SIGN_IN), "email": EMAIL, "password": "wrong"}
+        answer = stranger.post(SIGN_IN, data=data, environ_overrides={"REMOTE_ADDR": f"192.0.2.{number}"})
+    assert answer.status_code == 429
+    assert try_password(owner, EMAIL, PASSWORD).status_code == 302
+
+
+def test_a_known_browser_has_ten_tries_too_and_only_for_its_account(app: Flask) -> None:
+    add_account(app)
+    add_account(app, "other@example.com")
+    owner = app.test_client()
+    try_password(owner, EMAIL, PASSWORD)
+    owner.post("/auth/sign-out", data={"csrf_token": token(owner)})
+    with app.test_request_context(headers={"Cookie": f"{COOKIE}={owner.get_cookie(COOKIE, path='/auth').value}"}):
+        assert device_of(EMAIL)
+        assert not device_of("other@example.com")
+    assert [try_password(owner, EMAIL, "wrong").status_code for _ in range(11)] == [200] * 10 + [429]
+
+
+@pytest.mark.parametrize("value", ["", "x", "WyJzdXNhbkBleGFtcGxlLmNvbSIsIngiXQ.aaaa.bbbb"])
+def test_a_forged_device_is_not_known(app: Flask, value: str) -> None:
+    with app.test_request_context(headers={"Cookie": f"{COOKIE}={value}"}):
+        assert device_of(EMAIL) == ""
 
 
 def test_signing_out_takes_a_post(app: Flask) -> None:

@@ -47,6 +47,7 @@ READ: dict[str, tuple[str, Any]] = {
     "MAIL_OAUTH_TOKEN_URL": ("https://login.example/token", "https://login.example/token"),
     "MAIL_RETRY_FOR": ("36 hours", timedelta(hours=36)),
     "MAIL_RATE": ("14 per second", "14 per second"),
+    "MAIL_REDIS_PREFIX": ("shop:", "shop:"),
     "MAIL_ALLOW_TO": ("example.com,me@example.org", ("example.com", "me@example.org")),
     "MAIL_REDIRECT_TO": ("staging@example.com", "staging@example.com"),
     "MAIL_DEBUG": ("True", True),

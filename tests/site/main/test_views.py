@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 import unicodedata
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +22,7 @@ from tests.site.visiting import fill, token
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from flask import Flask
 
@@ -203,11 +206,28 @@ def test_a_name_and_its_mail_are_written_together_or_not_at_all(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no mail today")
 
-    monkeypatch.setattr("flasky.main.names.send_email", fail)
+    monkeypatch.setattr("flasky.main.names.enqueue", fail)
     assert fill(client, name="susan").status_code == 500
     assert names(app) == []
     assert outbox() == []
     assert session_of(client) == {"name": None, "known": None}
+
+
+def test_redis_is_asked_and_the_mail_is_rendered_before_sqlite_is_locked(
+    make_app: Callable[..., Flask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, asked = tmp_path / "site.sqlite3", []
+
+    def ask(*_: object) -> bool:
+        with closing(sqlite3.connect(database, timeout=0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+        asked.append(1)
+        return True
+
+    monkeypatch.setattr("flasky.main.names.may", ask)
+    app = make_app(database_url=f"sqlite:///{database}")
+    assert fill(app.test_client(), name="susan").status_code == 302
+    assert (names(app), asked) == (["susan"], [1])
 
 
 def test_past_the_limit_for_admin_mail_names_are_remembered_and_one_line_says_so(
@@ -221,7 +241,7 @@ def test_past_the_limit_for_admin_mail_names_are_remembered_and_one_line_says_so
     assert names(app) == ["one", "two", "three"]
     assert outbox_of(app) == 2
     assert [record.message for record in caplog.records if "FLASKY_ADMIN_MAIL_LIMIT" in record.message] == [
-        "no email about user 3: more than FLASKY_ADMIN_MAIL_LIMIT (2 per hour) new names"
+        "a new name without an email: more than FLASKY_ADMIN_MAIL_LIMIT (2 per hour) new names"
     ]
 
 

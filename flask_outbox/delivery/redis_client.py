@@ -1,0 +1,54 @@
+"""Opens a client for the Redis that MAIL_REDIS_URL names: over TCP, TLS or a Unix socket, or through Sentinel."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+SENTINEL_PORT = 26379
+# Longest wait for one Sentinel, in seconds, before the next one is asked.
+SENTINEL_TIMEOUT = 1.0
+
+
+def connect(url: str, *, verify: bool = True, timeout: float | None = None) -> Redis:
+    """Return a client for *url*; it connects with its first command.
+
+    Without *verify* the certificate of a TLS server is not checked. With a *timeout* in seconds, a command fails after that time
+    instead of retrying.
+    """
+    options: dict[str, Any] = {}
+    if url.startswith("rediss") and not verify:
+        options["ssl_cert_reqs"] = "none"
+    if timeout is not None:
+        options |= {"socket_connect_timeout": timeout, "socket_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
+    return _through_sentinel(url, options) if "+sentinel://" in url else Redis.from_url(url, **options)
+
+
+def _through_sentinel(url: str, options: dict[str, Any]) -> Redis:
+    """Return a client that asks Sentinel for the current master whenever it connects."""
+    parts = urlsplit(url)
+    account, _, hosts = parts.netloc.rpartition("@")
+    username, _, password = account.partition(":")
+    service, _, number = parts.path.strip("/").partition("/")
+    if url.startswith("rediss"):
+        options["ssl"] = True
+    for name, value in (("username", username), ("password", password)):
+        if value:
+            options[name] = unquote(value)
+    own: dict[str, Any] = dict.fromkeys(("socket_connect_timeout", "socket_timeout"), SENTINEL_TIMEOUT)
+    # The Sentinels may have a password of their own.
+    if secret := parse_qs(parts.query).get("sentinel_password"):
+        own["password"] = secret[0]
+    sentinel: Any = Sentinel([_address(host) for host in hosts.split(",")], sentinel_kwargs=own)  # type: ignore[no-untyped-call] # redis-py's
+    client: Redis = sentinel.master_for(service, db=int(number or 0), **options)
+    return client
+
+
+def _address(host: str) -> tuple[str, int]:
+    name, _, port = host.partition(":")
+    return name, int(port or SENTINEL_PORT)
