@@ -105,8 +105,6 @@ class Postfix:
 
     def wait_for(self, count: int) -> list[EmailMessage]:
         """Return the messages that have arrived, oldest first, once there are *count*."""
-        wait_until(
-            lambda: self.inbox.is_dir() and len(list(self.inbox.iterdir())) >= count, 15, f"the arrival of {count} messages"
-        )
+        wait_until(lambda: self.inbox.is_dir() and len(list(self.inbox.iterdir())) >= count, 15, f"the arrival of {count} messages")
         paths = sorted(self.inbox.iterdir(), key=lambda path: path.stat().st_mtime_ns)
         return [message_from_bytes(path.read_bytes(), policy=policy.default) for path in paths]

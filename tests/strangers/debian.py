@@ -36,6 +36,9 @@ chmod +x /usr/sbin/policy-rc.d
 apt-get install -y --no-install-recommends -o Dir::Cache::archives=/packages -o APT::Keep-Downloaded-Packages=true PACKAGES
 # No name is looked up outside.
 echo 'nameserver 127.0.0.1' > /etc/resolv.conf
+echo 'hosts: files' > /etc/nsswitch.conf.new
+grep -v '^hosts:' /etc/nsswitch.conf >> /etc/nsswitch.conf.new
+mv /etc/nsswitch.conf.new /etc/nsswitch.conf
 echo '127.0.0.1 localhost mail.example.com mail' > /etc/hosts
 useradd --create-home susan
 rm -rf /var/mail
@@ -95,21 +98,16 @@ exec smtpd -d
 
 
 class Sendmail(Debian):
-    """Sendmail as Debian's sendmailconfig sets it up; it does not ask DNS for the sender's domain, because there is none here."""
+    """Sendmail as Debian's sendmailconfig sets it up; it cannot ask DNS for the sender's domain."""
 
     name = "Sendmail"
-    packages = "sendmail-bin"
+    packages = "sendmail-bin sensible-mda"
     patience = 300.0
     serve = """
 printf 'example.com\\nxn--exmple-cua.com\\n' >> /etc/mail/local-host-names
-echo "FEATURE(\`accept_unresolvable_domains')dnl" > /tmp/feature
-sed -i '/^MAILER_DEFINITIONS/{
-r /tmp/feature
-N
-}' /etc/mail/sendmail.mc
+sed -i "/^MAILER_DEFINITIONS/i FEATURE(\\`accept_unresolvable_domains')dnl" /etc/mail/sendmail.mc
 sed -i 's/Port=smtp, Addr=127.0.0.1/Port=PORT, Addr=127.0.0.1/' /etc/mail/sendmail.mc
-yes | sendmailconfig || true
-grep -n unresolvable /etc/mail/sendmail.mc
+printf 'y\\ny\\nn\\n' | sendmailconfig || true
 exec sendmail -bD -q10m
 """
 

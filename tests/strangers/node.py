@@ -80,5 +80,7 @@ class NodeSmtpServer(KeepsFiles):
     def start(self) -> None:
         package("smtp-server")
         (self.folder / "mail").mkdir()
-        (self.folder / "receive.js").write_text(RECEIVE.replace("FOLDER", str(self.folder / "mail")).replace("PORT", str(self.port)))
+        (self.folder / "receive.js").write_text(
+            RECEIVE.replace("FOLDER", str(self.folder / "mail")).replace("PORT", str(self.port))
+        )
         self.run("server", "node", self.folder / "receive.js", env=os.environ | {"NODE_PATH": str(CACHE / "node" / "node_modules")})
