@@ -36,11 +36,11 @@ CHUNK = 65536
 UNKNOWN_NAME = "[127.0.0.1]"
 # How long to wait for the reply to QUIT, in seconds.
 QUIT_TIMEOUT = 1.0
-# How long to poll for a reply before the thread sleeps, in seconds: a server on the same host or network answers within
+# How long to poll for a reply before the thread sleeps, in seconds: a quick server on the same host or network answers within
 # this time, and waking up costs as much again.
 POLL_FOR = 0.0001
-# Acknowledge what arrives at once (Linux). A server whose small replies wait for it (Nagle's algorithm) gets it 40 ms late
-# otherwise, with every email.
+# Acknowledge a reply at once while more of them are awaited (Linux). Many servers hold the next one back until then (Nagle's
+# algorithm), and by default an acknowledgement alone takes 40 ms.
 QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)
 # The login that every server offers comes first; over TLS or loopback none of them is safer than another.
 MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5")
@@ -61,6 +61,10 @@ class SmtpConnection(smtplib.SMTP):
         self._implicit_tls = implicit_tls
         self._received = bytearray()
         self._reply_timeout = timeout
+        # Whether the last read took less than POLL_FOR, and whether anything was read since the last write.
+        self._is_quick = self._is_answering = False
+        # Whether the next wait is the only one for an email: polling in each of four would cost more time than it saves.
+        self._may_poll = False
         self._guard: Callable[[], None] = no_guard
         self._is_logging_in = False
         # Never empty: smtplib would look the host's name up in DNS, which can hang.
@@ -179,7 +183,7 @@ class SmtpConnection(smtplib.SMTP):
             if left <= 0 or sock is None:
                 self._break(f"the server did not answer within {self._reply_timeout:g} s")
             try:
-                data = _receive(sock, min(left, GUARD_EVERY))
+                data = self._receive(sock, min(left, GUARD_EVERY))
             except TimeoutError:
                 continue
             except OSError as error:
@@ -191,10 +195,26 @@ class SmtpConnection(smtplib.SMTP):
         del received[: end + 1]
         return line
 
+    def _receive(self, sock: socket.socket, seconds: float) -> bytes:
+        """Return what arrives next; raise TimeoutError if nothing does within *seconds*."""
+        if self._is_answering and QUICK_ACK is not None:
+            # Each time, because Linux forgets it.
+            sock.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
+        begun = time.monotonic()
+        data = _poll(sock) if self._may_poll and self._is_quick else None
+        if data is None:
+            _set_timeout(sock, seconds)
+            data = sock.recv(CHUNK)
+        # Polling for a server that takes longer would only keep the processor from it.
+        self._is_quick = time.monotonic() - begun < POLL_FOR
+        self._is_answering = True
+        return data
+
     def send(self, s: str | bytes) -> None:  # type: ignore[override]  # narrower than smtplib's, which also takes buffers
         """Write all of *s*; the timeout applies to each chunk."""
         data = s.encode(self.command_encoding) if isinstance(s, str) else s
         view = memoryview(data)
+        self._is_answering = False
         for start in range(0, len(view), CHUNK):
             self._send_chunk(view[start : start + CHUNK])
 
@@ -208,7 +228,7 @@ class SmtpConnection(smtplib.SMTP):
             if left <= 0:
                 self._break(f"the server did not read within {self.timeout:g} s")
             try:
-                sock.settimeout(min(left, GUARD_EVERY))
+                _set_timeout(sock, min(left, GUARD_EVERY))
                 chunk = chunk[sock.send(chunk) :]
             except TimeoutError:
                 continue
@@ -260,14 +280,10 @@ class SmtpConnection(smtplib.SMTP):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
-def _receive(sock: socket.socket, seconds: float) -> bytes:
-    """Return what arrives next; raise TimeoutError if nothing does within *seconds*."""
-    if QUICK_ACK is not None:
-        # For each read, because Linux forgets it.
-        sock.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
-    data = _poll(sock)
-    sock.settimeout(seconds)
-    return sock.recv(CHUNK) if data is None else data
+def _set_timeout(sock: socket.socket, seconds: float) -> None:
+    """Set the timeout if it is another: that costs a system call."""
+    if sock.gettimeout() != seconds:
+        sock.settimeout(seconds)
 
 
 def _poll(sock: socket.socket) -> bytes | None:

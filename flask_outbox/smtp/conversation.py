@@ -228,11 +228,13 @@ class Conversation(SmtpConnection):
             data += _lines(commands)
         try:
             self.send(data)
-            self._reply_timeout = self.timeout * DOT_TIMEOUT_FACTOR
+            self._reply_timeout, self._may_poll = self.timeout * DOT_TIMEOUT_FACTOR, is_behind
             reply = self._reply(DOT)
         except (smtplib.SMTPException, OSError) as error:
             # Uncertain even after a partial write: only the server knows how much it received.
             raise Deferred(f"{error} (after the message was on its way)", uncertain=True) from error
+        finally:
+            self._may_poll = False
         self.transmitted += 1
         if not goes_on(DOT, reply):
             self._dirty = True

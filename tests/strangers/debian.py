@@ -1,7 +1,7 @@
 """Debian's own servers, each installed with its defaults into a copy of this machine that nothing else sees.
 
-The copy is an overlay over ``/`` in a mount and a process namespace of its own: the packages' scripts run as on any Debian, conflicts
-with what is installed here do not matter, and with its first process everything goes.
+The copy is an overlay over ``/`` in a mount and a process namespace of its own: the packages' scripts run as on any Debian,
+conflicts with what is installed here do not matter, and with its first process everything goes.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ chmod +x /usr/sbin/policy-rc.d
 apt-get install -y --no-install-recommends -o Dir::Cache::archives=/packages -o APT::Keep-Downloaded-Packages=true PACKAGES
 # No name is looked up outside.
 echo 'nameserver 127.0.0.1' > /etc/resolv.conf
+echo 'hosts: files' > /etc/nsswitch.conf.new
+grep -v '^hosts:' /etc/nsswitch.conf >> /etc/nsswitch.conf.new
+mv /etc/nsswitch.conf.new /etc/nsswitch.conf
 echo '127.0.0.1 localhost mail.example.com mail' > /etc/hosts
 useradd --create-home susan
 rm -rf /var/mail
@@ -94,21 +97,16 @@ exec smtpd -d
 
 
 class Sendmail(Debian):
-    """Sendmail as Debian's sendmailconfig sets it up; it does not ask DNS for the sender's domain, because there is none here."""
+    """Sendmail as Debian's sendmailconfig sets it up; it cannot ask DNS for the sender's domain."""
 
     name = "Sendmail"
-    packages = "sendmail-bin"
+    packages = "sendmail-bin sensible-mda"
     patience = 300.0
     serve = """
 printf 'example.com\\nxn--exmple-cua.com\\n' >> /etc/mail/local-host-names
-echo "FEATURE(\\`accept_unresolvable_domains')dnl" > /tmp/feature
-sed -i '/^MAILER_DEFINITIONS/{
-r /tmp/feature
-N
-}' /etc/mail/sendmail.mc
+sed -i "/^MAILER_DEFINITIONS/i FEATURE(\\`accept_unresolvable_domains')dnl" /etc/mail/sendmail.mc
 sed -i 's/Port=smtp, Addr=127.0.0.1/Port=PORT, Addr=127.0.0.1/' /etc/mail/sendmail.mc
-yes | sendmailconfig || true
-grep -n unresolvable /etc/mail/sendmail.mc
+printf 'y\\ny\\nn\\n' | sendmailconfig || true
 exec sendmail -bD -q10m
 """
 
@@ -127,7 +125,7 @@ class Postgrey(Debian):
 
 
 def _listening() -> set[int]:
-    with open("/proc/net/tcp") as table:
+    with Path("/proc/net/tcp").open() as table:
         rows = [row.split() for row in list(table)[1:]]
     return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"}
 
@@ -161,7 +159,7 @@ class OwnPostfix(KeepsFiles):
 
 
 class Postscreen(OwnPostfix):
-    """Postfix behind postscreen: it greets in two parts, with six seconds between, and asks a client to come again after its tests."""
+    """Postfix behind postscreen: it greets in two parts, six seconds apart, and asks a client to come again after its tests."""
 
     name = "Postfix with postscreen"
     main = OwnPostfix.main + "postscreen_greet_action = enforce\npostscreen_pipelining_enable = yes\n"

@@ -17,7 +17,7 @@ CACHE = ROOT / ".cache" / "strangers"
 
 
 class Missing(Exception):
-    """This server cannot be had here; the text says why."""
+    """The server cannot be had here; the text says why."""
 
 
 class Stranger:

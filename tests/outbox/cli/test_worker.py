@@ -57,7 +57,7 @@ def test_a_burst_that_can_deliver_nothing_exits_with_a_sentence_and_another_code
 def test_a_burst_without_its_database_exits_with_a_sentence_and_another_code(site: Callable[..., Site], redis_url: str) -> None:
     code, output = burst(site(DATABASE_URL="postgresql://127.0.0.1:1/none", MAIL_SERVER="127.0.0.1", REDIS_URL=redis_url))
     assert code == 1
-    assert "the database is down" in output.splitlines()[-1]
+    assert "the database cannot be used" in output.splitlines()[-1]
 
 
 def test_without_rq_it_says_what_to_set(make_app: Callable[..., Flask]) -> None:

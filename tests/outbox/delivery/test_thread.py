@@ -224,7 +224,7 @@ def test_a_database_that_is_down_ends_the_wait_with_a_sentence(app: Flask, tmp_p
     state = app.extensions["mail"]
     state.database.engine = sa.create_engine(f"sqlite:///{tmp_path}/missing/test.sqlite3")
     one = state.make_thread().start()
-    assert "the database is down: unable to open database file" in one.wait_until_idle(threading.Event())
+    assert "the database cannot be used: unable to open database file" in one.wait_until_idle(threading.Event())
     one.stop()
 
 
