@@ -1,13 +1,12 @@
 """Debian's own servers, each installed with its defaults into a copy of this machine that nothing else sees.
 
-The copy is an overlay over ``/`` in a mount and a process namespace of its own: the packages' scripts run as on any Debian,
-conflicts with what is installed here do not matter, and with its first process everything goes.
+The copy is an overlay over ``/`` in namespaces of its own: the packages' scripts run as on any Debian, conflicts with what is
+installed here do not matter, and everything goes with its first process.
 """
 
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 from pathlib import Path
 
@@ -32,13 +31,14 @@ set -e
 export DEBIAN_FRONTEND=noninteractive PATH=/usr/sbin:/usr/bin:/sbin:/bin
 printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d
 chmod +x /usr/sbin/policy-rc.d
-apt-get install -y --no-install-recommends -o Dir::Cache::archives=/packages -o APT::Keep-Downloaded-Packages=true PACKAGES
+apt-get install -y --no-install-recommends -o Dir::Cache::archives=/packages -o APT::Keep-Downloaded-Packages=true \\
+    -o Debug::NoLocking=true PACKAGES
 # No name is looked up outside.
 echo 'nameserver 127.0.0.1' > /etc/resolv.conf
 echo 'hosts: files' > /etc/nsswitch.conf.new
 grep -v '^hosts:' /etc/nsswitch.conf >> /etc/nsswitch.conf.new
 mv /etc/nsswitch.conf.new /etc/nsswitch.conf
-echo '127.0.0.1 localhost mail.example.com mail' > /etc/hosts
+echo '127.0.0.1 localhost mail.example.com mail example.com xn--exmple-cua.com' > /etc/hosts
 useradd --create-home susan
 rm -rf /var/mail
 ln -s /stranger/mail /var/mail
@@ -74,6 +74,8 @@ class Exim(Debian):
     packages = "exim4-daemon-light"
     # It accepts what a local client sends to anybody, and bounces it.
     refuses = False
+    # From the eleventh on it only queues.
+    per_connection = 10
     serve = """
 sed -i "s/^dc_other_hostnames=.*/dc_other_hostnames='example.com:xn--exmple-cua.com'/" /etc/exim4/update-exim4.conf.conf
 update-exim4.conf
@@ -87,6 +89,8 @@ class OpenSmtpd(KeepsFiles, Debian):
     name = "OpenSMTPD"
     packages = "opensmtpd"
     inbox = "mail/new"
+    # It accepts a hundred.
+    per_connection = 100
     serve = """
 chown susan /stranger/mail
 ln -s /stranger/mail /home/susan/Maildir
@@ -101,11 +105,15 @@ class Sendmail(Debian):
 
     name = "Sendmail"
     packages = "sendmail-bin sensible-mda"
+    refuses = False
     patience = 300.0
     serve = """
 printf 'example.com\\nxn--exmple-cua.com\\n' >> /etc/mail/local-host-names
 sed -i "/^MAILER_DEFINITIONS/i FEATURE(\\`accept_unresolvable_domains')dnl" /etc/mail/sendmail.mc
 sed -i 's/Port=smtp, Addr=127.0.0.1/Port=PORT, Addr=127.0.0.1/' /etc/mail/sendmail.mc
+printf 'hosts files\\naliases files\\n' > /etc/mail/service.switch
+echo "define(\\`confSERVICE_SWITCH_FILE', \\`/etc/mail/service.switch')dnl" > /tmp/start
+sed -i '/^DOMAIN(/r /tmp/start' /etc/mail/sendmail.mc
 printf 'y\\ny\\nn\\n' | sendmailconfig || true
 exec sendmail -bD -q10m
 """
@@ -125,8 +133,7 @@ class Postgrey(Debian):
 
 
 def _listening() -> set[int]:
-    with Path("/proc/net/tcp").open() as table:
-        rows = [row.split() for row in list(table)[1:]]
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3] == "0A"}
 
 
@@ -142,7 +149,6 @@ class OwnPostfix(KeepsFiles):
         reason = postfix.why_not()
         if reason:
             raise Missing(reason)
-        pwd.getpwnam("postfix")
         main = postfix.MAIN + self.main + f"smtpd_recipient_restrictions = {self.recipients}\n"
         master = postfix.MASTER.replace("127.0.0.1:{port} inet n - n - - smtpd\n", self.smtpd)
         self._postfix = postfix.Postfix(main, master)
@@ -159,7 +165,7 @@ class OwnPostfix(KeepsFiles):
 
 
 class Postscreen(OwnPostfix):
-    """Postfix behind postscreen: it greets in two parts, six seconds apart, and asks a client to come again after its tests."""
+    """Postfix behind postscreen: it greets in two parts, six seconds apart, and defers a new client after its tests."""
 
     name = "Postfix with postscreen"
     main = OwnPostfix.main + "postscreen_greet_action = enforce\npostscreen_pipelining_enable = yes\n"

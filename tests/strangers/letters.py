@@ -57,6 +57,6 @@ def number_of(source: bytes) -> tuple[str, int]:
 
 
 def text_of(source: bytes) -> bytes:
-    """Return the body of *source* without what a mailbox may change: line ends, "From " at a line's start, last empty lines."""
+    """Return the body of *source* without what a mailbox may change: line ends, "From " at a line's start, empty last lines."""
     body = source.replace(b"\r\n", b"\n").partition(b"\n\n")[2]
     return re.sub(rb"^>*From ", b"From ", body, flags=re.MULTILINE).rstrip(b"\n")

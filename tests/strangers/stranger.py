@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +18,7 @@ CACHE = ROOT / ".cache" / "strangers"
 
 
 class Missing(Exception):
-    """The server cannot be had here; the text says why."""
+    """A server that cannot be had here; the text says why."""
 
 
 class Stranger:
@@ -31,6 +32,8 @@ class Stranger:
     patience = 120.0
     # Whether it refuses noone@example.com.
     refuses = True
+    # How many emails smtplib may send over one connection, which does not find out by itself.
+    per_connection = 1_000_000
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -78,7 +81,8 @@ class Stranger:
         path = self.folder / "mail" / "susan"
         if not path.exists():
             return []
-        return [one.as_bytes() for one in mailbox.mbox(path, create=False)]
+        with closing(mailbox.mbox(path, create=False)) as box:
+            return [one.as_bytes() for one in box]
 
     def count(self) -> int:
         """Return about how many messages have arrived, without parsing them."""
