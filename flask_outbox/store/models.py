@@ -1,7 +1,8 @@
 """The outbox tables, on SQLAlchemy metadata of their own.
 
 ``Content`` is a finished MIME message; ``Email`` is one envelope, that message for one recipient; ``Attempt`` is one attempt
-to transmit it. ``Health`` is a single row that exists only while the SMTP server cannot be used.
+to transmit it. ``Health`` is a single row that exists only while the SMTP server cannot be used. ``OAuthToken`` is an account's
+current refresh token.
 """
 
 from __future__ import annotations
@@ -205,6 +206,22 @@ class Health(Base):
     next_try_at: Mapped[datetime]
 
 
+class OAuthToken(Base):
+    """The refresh token of one account, since its token endpoint has returned a new one.
+
+    ``configured`` is the SHA-256 of MAIL_OAUTH_REFRESH_TOKEN at that time. ``lease`` belongs to the process that exchanges it.
+    """
+
+    __tablename__ = "mail_oauth_token"
+
+    account: Mapped[str] = mapped_column(sa.String(ADDRESS_LENGTH), primary_key=True)
+    configured: Mapped[str] = mapped_column(sa.String(64))
+    refresh_token: Mapped[str | None] = mapped_column(sa.Text)
+    renewed_at: Mapped[datetime | None]
+    lease: Mapped[str | None] = mapped_column(sa.String(32))
+    lease_until: Mapped[datetime | None]
+
+
 def copy_tables(metadata: sa.MetaData | None) -> None:
     """Describe the outbox tables in the host's *metadata*, so that ``db.create_all()`` and ``flask db migrate`` see them.
 
@@ -243,3 +260,4 @@ emails: Any = Email.__table__
 contents: Any = Content.__table__
 attempts: Any = Attempt.__table__
 health: Any = Health.__table__
+oauth_tokens: Any = OAuthToken.__table__
