@@ -22,7 +22,7 @@ from .delivery.thread import DeliveryThread
 from .message.address import parse
 from .message.templates import mail_templates
 from .smtp.debug import show_conversation
-from .smtp.oauth import OAuth
+from .smtp.oauth import OAuth, OwnRefreshToken
 from .smtp.server import Server, ehlo_name
 from .smtp.staging import Staging
 from .smtp.transport import Transport
@@ -30,6 +30,7 @@ from .store.enqueue import Enqueuer
 from .store.operations.health import read_health
 from .store.outbox import Outbox
 from .store.recorder import Acceptances
+from .store.refresh_token import StoredRefreshToken
 from .store.statements import InsertStatements
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
         self._is_test = app.testing
         self.settings = settings
         self.database = database
-        self.smtp = make_server(settings)
+        # A connection that all threads share has the caller's transaction open.
+        self.smtp = make_server(settings, None if database.is_shared else database.engine_for(settings.connections))
         self.rate = _make_rate(settings)
         self.pace = Pace()
         if settings.debug:
@@ -185,7 +187,10 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
 
     def health(self) -> HealthReport:
         """Return whether mail goes out, and if not, why."""
-        return read_health(self.engine, quiet_for=timedelta(seconds=self.rate.window if self.rate else 0))
+        quiet_for = timedelta(seconds=self.rate.window if self.rate else 0)
+        oauth = self.smtp.oauth
+        token = (oauth.username, oauth.lifetime) if oauth and oauth.lifetime else None
+        return read_health(self.engine, quiet_for=quiet_for, token=token)
 
     def end_pause(self) -> None:
         """End the pause after an SMTP error, so that the server is tried again at once."""
@@ -234,19 +239,9 @@ def current_state() -> MailState:
     return state
 
 
-def make_server(settings: MailSettings) -> Server:
-    """Return the SMTP server that *settings* describe."""
+def make_server(settings: MailSettings, engine: Engine | None = None) -> Server:
+    """Return the SMTP server that *settings* describe; *engine*'s database keeps its OAuth2 refresh token."""
     redirect_to = parse(settings.redirect_to, "MAIL_REDIRECT_TO").envelope if settings.redirect_to else ""
-    oauth = None
-    if settings.auth == "xoauth2":
-        oauth = OAuth(
-            username=settings.username or "",
-            client_id=settings.oauth_client_id,
-            client_secret=settings.oauth_client_secret,
-            refresh_token=settings.oauth_refresh_token,
-            token_url=settings.oauth_token_url,
-            timeout=settings.timeout,
-        )
     return Server(
         host=settings.server,
         port=settings.port,
@@ -257,9 +252,23 @@ def make_server(settings: MailSettings) -> Server:
         timeout=settings.timeout,
         max_emails=settings.max_emails,
         ca_file=settings.tls_ca or None,
-        oauth=oauth,
+        oauth=_make_oauth(settings, engine) if settings.auth == "xoauth2" else None,
         staging=Staging(settings.allow_to, redirect_to),
         ehlo_name=settings.ehlo_name or ehlo_name(settings.base_url),
+    )
+
+
+def _make_oauth(settings: MailSettings, engine: Engine | None) -> OAuth:
+    account, configured = settings.username or "", settings.oauth_refresh_token
+    # An exchange takes MAIL_TIMEOUT to connect and the same again to answer.
+    stored = None if engine is None else StoredRefreshToken(engine, account, configured, 2 * settings.timeout + 1)
+    return OAuth(
+        username=account,
+        client_id=settings.oauth_client_id,
+        client_secret=settings.oauth_client_secret,
+        refresh_token=stored or OwnRefreshToken(configured),
+        token_url=settings.oauth_token_url,
+        timeout=settings.timeout,
     )
 
 

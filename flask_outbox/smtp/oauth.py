@@ -14,8 +14,13 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PRESETS = {
     "google": "https://oauth2.googleapis.com/token",
@@ -27,6 +32,27 @@ RENEW_BEFORE = 120.0
 DEFAULT_LIFETIME = 3600.0
 # Most bytes to read of a response.
 LARGEST_RESPONSE = 1_000_000
+# How long a refresh token of Microsoft's lasts without being used:
+# learn.microsoft.com/entra/identity-platform/refresh-tokens, "Token lifetime".
+MICROSOFT_HOST, MICROSOFT_LIFETIME = "login.microsoftonline.com", timedelta(days=90)
+
+
+class RefreshToken(Protocol):
+    """The refresh token, wherever it is kept."""
+
+    def exchange(self, fetch: Callable[[str], str]) -> None:
+        """Call *fetch* with the current refresh token, and keep the one that it returns."""
+
+
+class OwnRefreshToken:
+    """A refresh token in the memory of this process."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def exchange(self, fetch: Callable[[str], str]) -> None:
+        """Call *fetch* with the current refresh token, and keep the one that it returns."""
+        self._token = fetch(self._token)
 
 
 @dataclass
@@ -39,7 +65,7 @@ class OAuth:
     username: str
     client_id: str
     client_secret: str = field(repr=False)
-    refresh_token: str = field(repr=False)
+    refresh_token: RefreshToken = field(repr=False)
     token_url: str = "google"  # noqa: S105 - the name of a preset
     timeout: float = 30.0
     _token: str = field(default="", init=False, repr=False)
@@ -50,7 +76,7 @@ class OAuth:
         """Return the XOAUTH2 response, before base64; raise Unavailable if no token can be fetched."""
         with self._lock:
             if time.monotonic() >= self._until:
-                self._fetch()
+                self.refresh_token.exchange(self._fetch)
             return f"user={self.username}\x01auth=Bearer {self._token}\x01\x01"
 
     def forget(self) -> None:
@@ -58,18 +84,24 @@ class OAuth:
         with self._lock:
             self._until = 0.0
 
-    def _fetch(self) -> None:
+    @property
+    def lifetime(self) -> timedelta | None:
+        """Return how long a refresh token lasts without being used; None if it is unknown."""
+        is_microsoft = urllib.parse.urlsplit(PRESETS.get(self.token_url, self.token_url)).hostname == MICROSOFT_HOST
+        return MICROSOFT_LIFETIME if is_microsoft else None
+
+    def _fetch(self, refresh_token: str) -> str:
+        """Fetch an access token, and return the refresh token to use next."""
         form = {
             "grant_type": "refresh_token",
             "client_id": self.client_id,
             "client_secret": self.client_secret,
-            "refresh_token": self.refresh_token,
+            "refresh_token": refresh_token,
         }
         answer = self._post({name: value for name, value in form.items() if value})
         self._token = str(answer["access_token"])
-        # Microsoft returns a new refresh token each time; the old one stays valid for a while.
-        self.refresh_token = str(answer.get("refresh_token") or self.refresh_token)
-        self._until = time.monotonic() + max(float(str(answer.get("expires_in") or DEFAULT_LIFETIME)) - RENEW_BEFORE, 1.0)
+        self._until = time.monotonic() + max(_lifetime(answer) - RENEW_BEFORE, 1.0)
+        return str(answer.get("refresh_token") or refresh_token)
 
     def _post(self, form: dict[str, str]) -> dict[str, object]:
         url = PRESETS.get(self.token_url, self.token_url)
@@ -85,6 +117,15 @@ class OAuth:
         if not isinstance(answer, dict) or not answer.get("access_token"):
             raise Unavailable("the token endpoint's response holds no access token")
         return answer
+
+
+def _lifetime(answer: dict[str, object]) -> float:
+    """Return how long the access token lasts, in seconds; some endpoints write the number as text."""
+    try:
+        return float(str(answer.get("expires_in") or DEFAULT_LIFETIME))
+    except ValueError:
+        # The answer holds a refresh token that must not get lost.
+        return DEFAULT_LIFETIME
 
 
 def _error_code(error: urllib.error.HTTPError) -> str:

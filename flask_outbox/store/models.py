@@ -2,7 +2,7 @@
 
 ``Content`` is a finished MIME message; ``Email`` is one envelope, that message for one recipient; ``Attempt`` is one attempt
 to transmit it. ``Health`` is a single row that exists only while the SMTP server cannot be used; ``Slowdown`` is one row for
-each worker that the server has asked to slow down.
+each worker that the server has asked to slow down. ``OAuthToken`` is an account's current refresh token.
 """
 
 from __future__ import annotations
@@ -255,6 +255,22 @@ class Slowdown(Base):
     until: Mapped[datetime]
 
 
+class OAuthToken(Base):
+    """The refresh token of one account, since its token endpoint has returned a new one.
+
+    ``configured`` is the SHA-256 of MAIL_OAUTH_REFRESH_TOKEN at that time. ``lease`` belongs to the process that exchanges it.
+    """
+
+    __tablename__ = "mail_oauth_token"
+
+    account: Mapped[str] = mapped_column(sa.String(ADDRESS_LENGTH), primary_key=True)
+    configured: Mapped[str] = mapped_column(sa.String(64))
+    refresh_token: Mapped[str | None] = mapped_column(sa.Text)
+    renewed_at: Mapped[datetime | None]
+    lease: Mapped[str | None] = mapped_column(sa.String(32))
+    lease_until: Mapped[datetime | None]
+
+
 def copy_tables(metadata: sa.MetaData | None) -> None:
     """Describe the outbox tables in the host's *metadata*, so that ``db.create_all()`` and ``flask db migrate`` see them.
 
@@ -294,3 +310,4 @@ contents: Any = Content.__table__
 attempts: Any = Attempt.__table__
 health: Any = Health.__table__
 slowdowns: Any = Slowdown.__table__
+oauth_tokens: Any = OAuthToken.__table__

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ..connection import database_now
 from ..health import slowdown_remarks
-from ..models import Status, attempts, emails, health
+from ..models import Status, attempts, emails, health, oauth_tokens
 from ..statements import next_statement
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ MOST_COUNTED = 10_000
 # How far back to look for an acceptance, in attempts: more than one worker makes in ten minutes.
 MOST_ATTEMPTS = 600_000
 DEFERRALS = ("deferred", "uncertain", "throttled")
+
+
+# The account of an OAuth2 refresh token, and how long the token lasts without being used.
+Token = tuple[str, timedelta]
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Facts:
     *overdue_since* is when a worker should have tried an email, if that is longer ago than OVERDUE_AFTER. *is_leased* says that a
     worker has emails in hand, and *tried_at* when the last attempt ended. *server* is the row of ``mail_health``, which exists only
     while the SMTP server cannot be used. *slowdowns* has a sentence for each worker that the server has asked to slow down.
+    *token_expires_at* is when the OAuth2 refresh token expires if it is not used.
     """
 
     now: datetime
@@ -57,10 +62,11 @@ class Facts:
     deferrals: Deferrals | None = None
     server: Any = None
     slowdowns: tuple[str, ...] = ()
+    token_expires_at: datetime | None = None
 
 
-def read_facts(engine: Engine) -> Facts:
-    """Read the facts; raises SQLAlchemy's errors."""
+def read_facts(engine: Engine, token: Token | None = None) -> Facts:
+    """Read the facts, also about the *token* of an account; raises SQLAlchemy's errors."""
     with engine.connect() as connection:
         now = database_now(connection)
         due = connection.execute(next_statement(connection.dialect)).one_or_none()
@@ -77,6 +83,7 @@ def read_facts(engine: Engine) -> Facts:
             deferrals=_deferrals(connection, newest) if newest and newest.outcome in DEFERRALS else None,
             server=connection.execute(sa.select(health)).one_or_none(),
             slowdowns=tuple(slowdown_remarks(connection)),
+            token_expires_at=_token_expires_at(connection, *token) if token else None,
         )
 
 
@@ -100,3 +107,8 @@ def _deferrals(connection: Connection, newest: Any) -> Deferrals | None:
     other = connection.scalar(sa.select(attempts.c.id).where(*run, attempts.c.email_id != newest.email_id).limit(1))
     reply = f"{newest.code or ''} {newest.reply or ''}".strip()
     return Deferrals(since, reply, newest.enhanced or "", is_one_email=other is None)
+
+
+def _token_expires_at(connection: Connection, account: str, lifetime: timedelta) -> datetime | None:
+    renewed_at = connection.scalar(sa.select(oauth_tokens.c.renewed_at).where(oauth_tokens.c.account == account))
+    return None if renewed_at is None else renewed_at + lifetime

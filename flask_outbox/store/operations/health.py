@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from .facts import MOST_COUNTED, OVERDUE_AFTER, Facts, read_facts
+from .facts import MOST_COUNTED, OVERDUE_AFTER, Facts, Token, read_facts
 from .failures import explain
 
 if TYPE_CHECKING:
@@ -66,13 +66,14 @@ class HealthReport:
         return not self.problems
 
 
-def read_health(engine: Engine, *, quiet_for: timedelta = OVERDUE_AFTER) -> HealthReport:
+def read_health(engine: Engine, *, quiet_for: timedelta = OVERDUE_AFTER, token: Token | None = None) -> HealthReport:
     """Read and judge the health; a database that cannot be used is a problem like the others, and not an error.
 
     *quiet_for* is how long a working worker may make no attempt although mail is due: longer than a minute with MAIL_RATE.
+    *token* names the OAuth2 account and how long its refresh token lasts without being used; None if that is unknown.
     """
     try:
-        facts = read_facts(engine)
+        facts = read_facts(engine, token)
     except (DBAPIError, PoolTimeout) as error:
         return HealthReport((Problem("database", *explain(error)),))
     return judge(facts, quiet_for)
@@ -138,4 +139,7 @@ def _remarks(facts: Facts) -> list[str]:
         remarks.append(f"held: {number} (flask mail list --status held)")
     if facts.server is not None and not facts.waiting:
         remarks.append(f"nothing waits; the last try found: {facts.server.reason}")
+    if facts.token_expires_at is not None:
+        day = facts.token_expires_at.date()
+        remarks.append(f"the OAuth2 refresh token expires on {day}, unless a worker connects to the mail server before")
     return remarks

@@ -192,3 +192,13 @@ def test_list_shows_the_newest_first_and_only_so_many(app: Flask, runner: Any) -
     lines = runner.invoke(args=["mail", "list", "--status", "failed"]).output.splitlines()
     assert [line.split()[0] for line in lines] == ["2"]
     assert runner.invoke(args=["mail", "list", "--status", "expired"]).output == ""
+
+
+@pytest.mark.parametrize("arguments", EVERY, ids=" ".join)
+def test_without_a_free_connection_it_says_so(app: Flask, arguments: list[str]) -> None:
+    with app.app_context():
+        engine = db.engine
+    engine.pool = sa.QueuePool(engine.pool._creator, pool_size=1, max_overflow=0, timeout=0.01)
+    with engine.connect():
+        fails(app.test_cli_runner().invoke(args=arguments), "the database cannot be used", "QueuePool limit")
+    engine.dispose()

@@ -13,7 +13,7 @@ import trustme
 from flask_outbox.errors import Unavailable
 from flask_outbox.smtp.debug import show_conversation
 from flask_outbox.smtp.envelope import Envelope
-from flask_outbox.smtp.oauth import OAuth
+from flask_outbox.smtp.oauth import OAuth, OwnRefreshToken
 from flask_outbox.smtp.server import Server
 from flask_outbox.smtp.transport import Transport
 from flask_outbox.testing import reply
@@ -79,7 +79,7 @@ def test_no_password_is_shown(smtp: SmtpServer, caplog: pytest.LogCaptureFixture
 
 def test_no_token_is_shown(smtp: SmtpServer, caplog: pytest.LogCaptureFixture) -> None:
     smtp.password = ("unused", "unused")
-    oauth = OAuth("me@example.com", "client", "client-secret", "refresh-secret")
+    oauth = OAuth("me@example.com", "client", "client-secret", OwnRefreshToken("refresh-secret"))
     oauth._token, oauth._until = "access-secret", float("inf")
     smtp.on("AUTH", reply("235 2.7.0 welcome"))
     send(Transport(Server("127.0.0.1", smtp.port, timeout=1, oauth=oauth)))

@@ -6,23 +6,27 @@ import base64
 import json
 import threading
 import time
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import pytest
+import sqlalchemy as sa
 
 from flask_outbox import MailSettings
 from flask_outbox.errors import Unavailable
 from flask_outbox.smtp.envelope import Envelope
-from flask_outbox.smtp.oauth import OAuth
+from flask_outbox.smtp.oauth import OAuth, OwnRefreshToken
 from flask_outbox.smtp.server import Server
 from flask_outbox.smtp.transport import Transport
 from flask_outbox.state import make_server
+from flask_outbox.store.models import Base
 from flask_outbox.testing import Drop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from flask_outbox.testing import SmtpServer
 
@@ -88,7 +92,7 @@ def transport(endpoint: Endpoint, smtp: SmtpServer) -> Iterator[Transport]:
         session.say("535 5.7.8 bad token")
 
     smtp.on("AUTH", check, always=True)
-    oauth = OAuth("me@example.com", "client", "secret", "refresh-0", endpoint.url, timeout=1)
+    oauth = OAuth("me@example.com", "client", "secret", OwnRefreshToken("refresh-0"), endpoint.url, timeout=1)
     one = Transport(Server("127.0.0.1", smtp.port, timeout=2, username="me@example.com", oauth=oauth))
     yield one
     one.close()
@@ -177,20 +181,20 @@ def test_an_endpoint_that_is_down_or_refuses_is_unavailable(
 
 def test_a_closed_port_at_the_endpoint_is_unavailable(smtp: SmtpServer) -> None:
     smtp.password = ("unused", "unused")
-    oauth = OAuth("me@example.com", "client", "", "refresh", "http://127.0.0.1:1/token", timeout=1)
+    oauth = OAuth("me@example.com", "client", "", OwnRefreshToken("refresh"), "http://127.0.0.1:1/token", timeout=1)
     with pytest.raises(Unavailable, match="token endpoint"):
         send(Transport(Server("127.0.0.1", smtp.port, timeout=2, oauth=oauth)))
 
 
 def test_an_endpoint_that_speaks_no_http_is_unavailable(smtp: SmtpServer) -> None:
     # An SMTP server's greeting is no status line.
-    oauth = OAuth("me@example.com", "client", "", "refresh", f"http://127.0.0.1:{smtp.port}/token", timeout=1)
+    oauth = OAuth("me@example.com", "client", "", OwnRefreshToken("refresh"), f"http://127.0.0.1:{smtp.port}/token", timeout=1)
     with pytest.raises(Unavailable, match="token endpoint"):
         oauth.sasl()
 
 
 def test_no_secret_is_in_the_repr() -> None:
-    assert "secret" not in repr(OAuth("me@example.com", "client", "secret", "secret"))
+    assert "secret" not in repr(OAuth("me@example.com", "client", "secret", OwnRefreshToken("secret")))
 
 
 def test_the_token_endpoint_gets_as_much_time_as_the_server() -> None:
@@ -207,3 +211,45 @@ def test_the_token_endpoint_gets_as_much_time_as_the_server() -> None:
     oauth = make_server(settings).oauth
     assert oauth is not None
     assert oauth.timeout == 7
+
+
+def test_two_workers_share_the_newest_refresh_token(endpoint: Endpoint, tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'tokens.sqlite3'}")
+    Base.metadata.create_all(engine)
+    settings = MailSettings(
+        auth="xoauth2",
+        username="me@example.com",
+        oauth_client_id="client",
+        oauth_refresh_token="refresh-0",
+        oauth_token_url=endpoint.url,
+    )
+    for _ in range(3):
+        oauth = make_server(settings, engine).oauth
+        assert oauth is not None
+        oauth.sasl()
+    assert [form["refresh_token"] for form in endpoint.asked] == [["refresh-0"], ["refresh-1"], ["refresh-2"]]
+    engine.dispose()
+
+
+@pytest.mark.parametrize("life", ["soon", "", None])
+def test_a_lifetime_that_is_no_number_does_not_lose_the_new_refresh_token(endpoint: Endpoint, life: Any) -> None:
+    endpoint.life = life
+    oauth = OAuth("me@example.com", "client", "", OwnRefreshToken("refresh-0"), endpoint.url, timeout=1)
+    oauth.sasl()
+    oauth.forget()
+    oauth.sasl()
+    assert [form["refresh_token"] for form in endpoint.asked] == [["refresh-0"], ["refresh-1"]]
+
+
+@pytest.mark.parametrize(
+    ("url", "days"),
+    [
+        ("microsoft", 90),
+        ("https://login.microsoftonline.com/tenant/oauth2/v2.0/token", 90),
+        ("google", None),
+        ("https://login.microsoftonline.com.example/token", None),
+    ],
+)
+def test_microsofts_refresh_tokens_last_for_ninety_days(url: str, days: int | None) -> None:
+    lifetime = OAuth("me@example.com", "client", "", OwnRefreshToken("refresh"), url).lifetime
+    assert lifetime == (None if days is None else timedelta(days=days))

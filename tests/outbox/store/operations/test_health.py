@@ -214,7 +214,7 @@ def test_the_facts_are_read_by_indexes_alone(quiet: Any, put: Any) -> None:
         asked.append((statement, parameters))
 
     sa.event.listen(db.engine, "before_cursor_execute", note)
-    read_facts(db.engine)
+    read_facts(db.engine, ("me@example.com", timedelta(days=90)))
     sa.event.remove(db.engine, "before_cursor_execute", note)
     with db.engine.connect() as connection:
         is_sqlite = connection.dialect.name == "sqlite"
