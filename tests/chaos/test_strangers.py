@@ -169,5 +169,6 @@ def test_a_stranger_that_wants_to_be_asked_again_gets_each_email_once(drain: Dra
     drain.assert_each_arrived_once()
     with capsys.disabled():
         print(  # noqa: T201 - the figures are wanted at the terminal
-            f"\n{drain.stranger.name}: {len(drain.kinds)} emails, 0 lost, 0 copies, in {passes} passes, {time.monotonic() - begun:.0f} s"
+            f"\n{drain.stranger.name}: {len(drain.kinds)} emails, 0 lost, 0 copies; {passes} passes, "
+            f"{time.monotonic() - begun:.0f} s"
         )
