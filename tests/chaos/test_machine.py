@@ -50,8 +50,6 @@ class OutboxMachine(RuleBasedStateMachine):
         self.patch.setattr(lease, "time", self.clock)
         for module in (models, connection):
             self.patch.setattr(module, "host_now", self.clock.now)
-        fake = type("FakeDatetime", (datetime,), {"now": self.clock.now})
-        self.patch.setattr(actions, "datetime", fake)
         self.folder = Path(tempfile.mkdtemp(prefix="flasky-machine-"))
         self.engine = sa.create_engine(f"sqlite:///{self.folder / 'machine.sqlite3'}")
         sa.event.listen(self.engine, "connect", sqlite._on_connect)
