@@ -26,7 +26,11 @@ class LeaseEnd(Now):
     """The time in SQL at which a lease that begins now expires."""
 
     inherit_cache = True
-    after = LEASE
+
+    @property
+    def after(self) -> timedelta:
+        """Return how long a lease lasts."""
+        return LEASE
 
 
 class LeaseLost(Exception):  # noqa: N818 - internal, and no error: another worker takes over

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
@@ -57,12 +57,16 @@ def host_now() -> datetime:
 class Now(FunctionElement[datetime]):
     """The time in SQL: by PostgreSQL's clock, because the clocks of two hosts differ, or by this host's for SQLite.
 
-    It is the same throughout a statement. A subclass may set ``after``, to say that much later.
+    It is the same throughout a statement. A subclass may override ``after``, to say that much later.
     """
 
     type = UTCDateTime()
     inherit_cache = True
-    after: ClassVar[timedelta | None] = None
+
+    @property
+    def after(self) -> timedelta | None:
+        """Return how much later than now."""
+        return None
 
 
 @compiles(Now)

@@ -21,7 +21,7 @@ from flask_outbox.store import lease
 from flask_outbox.store.outbox import Outbox
 
 FAULT = os.environ.get("FAULT", "")
-lease.LEASE = lease.LeaseEnd.after = timedelta(seconds=float(os.environ.get("LEASE", "3")))
+lease.LEASE = timedelta(seconds=float(os.environ.get("LEASE", "3")))
 thread.SWEEP_EVERY = 0.5
 
 

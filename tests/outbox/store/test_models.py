@@ -15,4 +15,4 @@ def test_no_column_leaves_its_type_to_the_version_of_sqlalchemy() -> None:
         for column in table.columns
         if isinstance(column.type, sa.Float)
     }
-    assert floats == {"mail_attempt.seconds": sa.Double}
+    assert floats == {"mail_attempt.seconds": sa.Double, "mail_slowdown.speed": sa.Double}

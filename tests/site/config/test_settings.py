@@ -40,6 +40,7 @@ READ: dict[str, tuple[str, Any]] = {
     "MAIL_SUPPRESS_SEND": ("1", True),
     "MAIL_MAX_EMAILS": ("100", 100),
     "MAIL_CONNECTIONS": ("1", 1),
+    "MAIL_EHLO_NAME": ("mail.example", "mail.example"),
     "MAIL_AUTH": ("xoauth2", "xoauth2"),
     "MAIL_OAUTH_CLIENT_ID": ("my-id", "my-id"),
     "MAIL_OAUTH_CLIENT_SECRET": ("s", "s"),
