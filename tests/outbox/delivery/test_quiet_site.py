@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg.pq
@@ -73,15 +74,20 @@ def idle(quiet: Flask, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 def test_one_email_costs_under_twenty_statements(
     idle: DeliveryThread, wire: Wire, put: Callable[..., Any], smtp: SmtpServer, statuses: Callable[[], list[str]]
 ) -> None:
+    # The first email of a process also rehearses how its acceptance is recorded.
+    put()
+    idle.ring_and_wait(10)
+    # Later than what counts as a burst.
+    time.sleep(2 * thread.POLL_FOR)
     put()
     before = len(wire.statements())
     idle.ring_and_wait(10)
     # RQ's job arrives a moment after its bell, and wakes the thread once more.
     idle.ring_and_wait(10)
     spoken = wire.statements()[before:]
-    assert len(smtp.accepted) == 1
+    assert len(smtp.accepted) == 2
     assert len(spoken) < MOST, "\n".join(spoken)
-    assert statuses() == ["sent"]
+    assert statuses() == ["sent", "sent"]
 
 
 def test_a_sweep_that_finds_nothing_costs_two(idle: DeliveryThread, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
