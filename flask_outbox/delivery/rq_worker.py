@@ -115,6 +115,12 @@ class _RqLoop(SimpleWorker):
 
     on_stop: Callable[[], None]
     on_job: Callable[[], None]
+    stopping: threading.Event
+
+    def _install_signal_handlers(self) -> None:
+        """Install RQ's, and heed a signal that came before: our own handler has taken it."""
+        super()._install_signal_handlers()  # type: ignore[no-untyped-call] # RQ's has no types
+        self._stop_requested = self.stopping.is_set()
 
     def request_stop(self, signum: int, frame: Any) -> None:
         self.on_stop()
@@ -216,7 +222,7 @@ class Worker:
                 worker_ttl=WORKER_TTL,
                 log_job_description=False,
             )
-            loop.on_stop, loop.on_job = self.stop, self.thread.ring
+            loop.on_stop, loop.on_job, loop.stopping = self.stop, self.thread.ring, self._stopping
             loop.max_connection_wait_time = RECONNECT_EVERY
             loop.log_result_lifespan = False
             loop.log.addFilter(_is_worth_logging)
