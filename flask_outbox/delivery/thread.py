@@ -103,7 +103,8 @@ class DeliveryThread:
     def wait_until_idle(self, stopping: threading.Event) -> str:
         """Return once no mail is due, or none can go out, or *stopping* is set; return why none can go out, or nothing."""
         while not stopping.is_set() and not self._is_idle.wait(0.1):
-            pass
+            # The pass that delivers the last email does not look once more.
+            self._rung.set()
         return self._obstacle
 
     def stop(self) -> bool:

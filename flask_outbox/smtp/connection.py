@@ -51,7 +51,7 @@ def no_guard() -> None:
 
 
 class SmtpConnection(smtplib.SMTP):
-    """One connection to one server. ``open`` it, ``secure`` it with STARTTLS, ``authorize`` or ``login``.
+    """One connection to one server. ``open`` it, ``secure`` it with STARTTLS, ``authorize`` or ``log_in``.
 
     *timeout*, in seconds, limits each write of a chunk and each whole reply. *implicit_tls* encrypts from the first byte.
     """

@@ -253,9 +253,10 @@ class Conversation(SmtpConnection):
                 return
             # The message is accepted, and no guard may raise before the caller knows it: these commands transmit no message.
             self._guard = no_guard
-            commands = self._commands(announced.email)
+            commands = self._commands(announced.email)[: announced.written]
+            note_commands(*commands)
             with suppress(smtplib.SMTPServerDisconnected):
-                self.send(_lines(commands[: announced.written]))
+                self.send(_lines(commands))
         self._announced = announced
 
 

@@ -201,6 +201,16 @@ RULES = (
     Rule(Matter.MOMENT, TEMPORARY),
 )
 
+# Not whose matter it is, but what helps at once: a new connection, or fewer commands at a time.
+# "Too many messages on this connection", "max message per connection reached", "transaction limit for this session exceeded".
+PER_CONNECTION = re.compile(
+    r"\b(messages?|e?mails?|transactions?|recipients?)\b.{0,40}\b(this|per|one|a|each|single|same|smtp)\b.{0,12}\b(connection|session)\b",
+    re.IGNORECASE,
+)
+# RFC 5321, 4.2.1: not recognized, not implemented, bad sequence.
+OUT_OF_ORDER = {500, 502, 503}
+EXIM, EXIM_LIMIT = re.compile(r"\bExim \d"), 10
+
 # What a reply repeats of the email or of itself: anybody may have an address at relay.example, hosts have such names too, and
 # every line of a long reply repeats its enhanced status code.
 ADDRESS = re.compile(r"<[^>]*>|\S+@\S+")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import Deferred, Refused, Unavailable
 from .envelope import Reply
-from .matters import ADDRESS, Matter, matter_of
+from .matters import ADDRESS, EXIM, EXIM_LIMIT, OUT_OF_ORDER, PER_CONNECTION, Matter, matter_of
 
 if TYPE_CHECKING:
     from ..errors import TransmissionError
@@ -33,14 +33,6 @@ PARTICULARS = re.compile(rf"{ADDRESS.pattern}|\S*\d\S*")
 
 # Which command smtplib's errors answer.
 STAGES = {smtplib.SMTPConnectError: "CONNECT", smtplib.SMTPHeloError: "EHLO", smtplib.SMTPAuthenticationError: "AUTH"}
-# "Too many messages on this connection", "max message per connection reached", "transaction limit for this session exceeded".
-PER_CONNECTION = re.compile(
-    r"\b(messages?|e?mails?|transactions?|recipients?)\b.{0,40}\b(this|per|one|a|each|single|same|smtp)\b.{0,12}\b(connection|session)\b",
-    re.IGNORECASE,
-)
-# RFC 5321, 4.2.1: not recognized, not implemented, bad sequence.
-OUT_OF_ORDER = {500, 502, 503}
-EXIM, EXIM_LIMIT = re.compile(r"\bExim \d"), 10
 
 # Longest reply to store, in characters.
 LONGEST_REPLY = 1000

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, Engine
 
-# What SQLAlchemy raises if the database is down or locked, or the pool has no connection left.
-# InternalError is a server that has become read-only after a failover.
-DATABASE_AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError, sa.exc.TimeoutError)
 # The isolation level of a worker's transactions on PostgreSQL: each statement sees what others have committed.
 ISOLATION = "READ COMMITTED"
 # The longest time in seconds that SQLite commits without an fsync, under load. Such a commit survives a killed process, but not
