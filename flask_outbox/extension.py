@@ -15,8 +15,8 @@ from .cli import mail_cli
 from .direct import Connection, Message
 from .settings import ConfigurationError, MailSettings
 from .state import FAILED, KEY, MailState, current_state
-from .store import postgresql
-from .store.database import Unusable, find_database
+from .store.database import postgresql
+from .store.database.host import Unusable, find_database
 from .store.models import copy_tables
 from .store.transaction import watch_engine, watch_sessions
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
-    from .store.database import Database
+    from .store.database.host import Database
     from .store.operations.health import HealthReport
 
 

@@ -17,11 +17,11 @@ from flask import Flask, current_app, g
 from .delivery.bells import Bell, CallableBell, InlineBell, ThreadBell
 from .delivery.couriers import Couriers
 from .delivery.delivery import Delivery
-from .delivery.pace import Pace
+from .delivery.speed.pace import Pace
 from .delivery.thread import DeliveryThread
 from .message.address import parse
 from .message.templates import mail_templates
-from .smtp.debug import show_conversation
+from .smtp.line.debug import show_conversation
 from .smtp.oauth import OAuth, OwnRefreshToken
 from .smtp.server import Server, ehlo_name
 from .smtp.staging import Staging
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from redis import Redis
     from sqlalchemy.engine import Engine
 
-    from .delivery.rate import Rate
+    from .delivery.speed.rate import Rate
     from .delivery.rq_worker import Worker
     from .settings import MailSettings
-    from .store.database import Database
+    from .store.database.host import Database
     from .store.operations.health import HealthReport
     from .store.transaction import Joined
 
@@ -292,7 +292,7 @@ def make_delivery(
 def _make_rate(settings: MailSettings) -> Rate | None:
     if not settings.rate:
         return None
-    from .delivery.rate import REDIS_TIMEOUT, Rate  # noqa: PLC0415 - loads limits only with MAIL_RATE
+    from .delivery.speed.rate import REDIS_TIMEOUT, Rate  # noqa: PLC0415 - loads limits only with MAIL_RATE
 
     redis = _connect_redis(settings, REDIS_TIMEOUT) if settings.redis_url else None
     return Rate(settings.rate, redis, settings.redis_prefix)

@@ -18,7 +18,7 @@ from ..store.outbox import BATCH
 from ..store.recorder import reason
 from .envelopes import envelope_of, following_envelope
 from .progress import Progress
-from .settler import Settler, attempt_of, redact
+from .settling.settler import Settler, attempt_of, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from ..smtp.transport import Transport
     from ..store.lease import Batch, Claimed
     from ..store.outbox import Outbox
-    from .pace import Pace
-    from .rate import Rate
+    from .speed.pace import Pace
+    from .speed.rate import Rate
 
 log = logging.getLogger(__name__)
 

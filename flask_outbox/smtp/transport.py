@@ -13,8 +13,8 @@ import time
 from typing import TYPE_CHECKING
 
 from ..errors import Deferred, Held, TransmissionError, Unavailable
-from .connection import no_guard
-from .conversation import Conversation
+from .line.connection import no_guard
+from .line.conversation import Conversation
 from .replies import cannot_connect, wants_new_connection
 
 if TYPE_CHECKING:

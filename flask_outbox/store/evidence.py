@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from .models import attempts
 
 if TYPE_CHECKING:
-    from .connection import WorkerConnection
+    from .database.connection import WorkerConnection
     from .lease import Claimed
 
 REFUSED, THROTTLED, SENT = "refused", "throttled", "sent"

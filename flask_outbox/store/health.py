@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from .connection import database_now
+from .database.connection import database_now
 from .models import Now, health, slowdowns
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from ..errors import Unavailable
-    from .connection import WorkerConnection
+    from .database.connection import WorkerConnection
 
 # How long to wait before an unavailable server is tried again: doubled with each failure, up to the longest.
 FIRST_PAUSE = timedelta(seconds=1)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, Engine
 
-    from .connection import WorkerConnection
+    from .database.connection import WorkerConnection
     from .lease import Batch, Claimed
     from .outbox import Try
 

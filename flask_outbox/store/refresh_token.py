@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..errors import Unavailable
-from .connection import database_now
+from .database.connection import database_now
 from .models import oauth_tokens
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from .models import Status, emails
-from .sqlite_lock import take_write_lock
+from .database.sqlite_lock import take_write_lock
 
 if TYPE_CHECKING:
-    from .connection import WorkerConnection
+    from .database.connection import WorkerConnection
     from .lease import Claimed
 
 # What the reply of a held email begins with; the server's reply follows.

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from .lease import Claimed, LeaseEnd
 from .models import Now, Status, attempts, contents, emails
-from .sqlite_lock import take_write_lock
+from .database.sqlite_lock import take_write_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from ..delivery.decision import Fate, Situation, decide
+from ..delivery.settling.decision import Fate, Situation, decide
 from ..delivery.delivery import SUPPRESSED
 from ..errors import Deferred, Held, Refused, Unavailable
 from ..smtp.envelope import Envelope, Reply

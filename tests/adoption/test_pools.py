@@ -10,7 +10,7 @@ from sqlalchemy.orm import scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool, QueuePool
 
 from flask_outbox import Email, Mail, send_email
-from flask_outbox.store.database import Database
+from flask_outbox.store.database.host import Database
 from tests.servers import wait_until
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from flask_outbox.delivery import thread
-from flask_outbox.smtp.conversation import Conversation
+from flask_outbox.smtp.line.conversation import Conversation
 from flask_outbox.smtp.transport import Transport
 from flask_outbox.store import lease
 from flask_outbox.store.outbox import Outbox

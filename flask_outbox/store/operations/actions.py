@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from ..connection import database_now
+from ..database.connection import database_now
 from ..models import Status, attempts, contents, emails
-from ..sqlite_lock import take_write_lock
+from ..database.sqlite_lock import take_write_lock
 from ..statements import erase_secret
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from flask_outbox.delivery import decision
-from flask_outbox.delivery.decision import Decision, Fate, Situation, decide, reason_to_stop
+from flask_outbox.delivery.settling import decision
+from flask_outbox.delivery.settling.decision import Decision, Fate, Situation, decide, reason_to_stop
 from flask_outbox.errors import Deferred, Held, Refused, TransmissionError, Unavailable
 from flask_outbox.smtp.envelope import Envelope, Reply
 from flask_outbox.smtp.server import Server

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from flask_outbox import BULK, URGENT, Attempt, Email
 from flask_outbox.delivery import delivery
-from flask_outbox.delivery.pace import FORGOTTEN_AFTER, LONGEST_PAUSE, Pace
+from flask_outbox.delivery.speed.pace import FORGOTTEN_AFTER, LONGEST_PAUSE, Pace
 from flask_outbox.store.models import Health, Slowdown
 from flask_outbox.testing import SmtpServer, reply
 from flasky.extensions import db

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from flask import Flask
 
 from flask_outbox import Mail
-from flask_outbox.store import postgresql
-from flask_outbox.store.connection import WorkerConnection
+from flask_outbox.store.database import postgresql
+from flask_outbox.store.database.connection import WorkerConnection
 from flask_outbox.store.outbox import Outbox, Try
 from flasky.extensions import db
 

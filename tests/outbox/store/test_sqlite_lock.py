@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import sqlalchemy as sa
 
-from flask_outbox.store.sqlite_lock import take_write_lock
+from flask_outbox.store.database.sqlite_lock import take_write_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

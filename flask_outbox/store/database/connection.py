@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from .models import host_now
+from ..models import host_now
 from .sqlite_lock import take_write_lock
-from .statements import translated
+from ..statements import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

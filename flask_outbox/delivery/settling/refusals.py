@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..smtp.replies import is_about_content, wording
+from ...smtp.replies import is_about_content, wording
 from .decision import MOST_ALIKE
 
 if TYPE_CHECKING:
-    from ..errors import Refused
-    from ..store.lease import Claimed
-    from ..store.outbox import Try
+    from ...errors import Refused
+    from ...store.lease import Claimed
+    from ...store.outbox import Try
 
 # How many sendings to remember: of those without an acceptance, the last ones.
 MOST_SENDINGS = 100

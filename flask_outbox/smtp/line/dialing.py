@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from .habits import Habits
+    from ..habits import Habits
 
 # How long to wait for one address before trying the next one beside it, in seconds (RFC 8305, 5).
 STAGGER = 0.25

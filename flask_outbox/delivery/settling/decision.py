@@ -8,12 +8,12 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import Deferred, Held, Refused, Unavailable
-from ..smtp.envelope import Reply
-from ..smtp.replies import TOO_MANY_CONNECTIONS, asks_to_slow_down, is_about_content, is_unclear
+from ...errors import Deferred, Held, Refused, Unavailable
+from ...smtp.envelope import Reply
+from ...smtp.replies import TOO_MANY_CONNECTIONS, asks_to_slow_down, is_about_content, is_unclear
 
 if TYPE_CHECKING:
-    from ..errors import TransmissionError
+    from ...errors import TransmissionError
 
 # After so many different recipients refused in the same words, and no acceptance in between, the server refuses us.
 MOST_ALIKE = 5

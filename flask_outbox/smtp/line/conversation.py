@@ -11,19 +11,19 @@ import smtplib
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import Deferred, Refused, Unavailable
+from ...errors import Deferred, Refused, Unavailable
 from .connection import SmtpConnection, no_guard
 from .debug import note_commands, note_message
-from .envelope import Reply
-from .habits import Way
-from .replies import CLOSING, DOT, START_INPUT, clean, goes_on, is_about_order, verdict
+from ..envelope import Reply
+from ..habits import Way
+from ..replies import CLOSING, DOT, START_INPUT, clean, goes_on, is_about_order, verdict
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from .envelope import Envelope
-    from .habits import Habits
+    from ..envelope import Envelope
+    from ..habits import Habits
 
 # How many times the usual timeout to wait for the reply to the final dot: five minutes by default. RFC 5321, 4.5.3.2.6 asks
 # for ten, because giving up early makes a second copy.

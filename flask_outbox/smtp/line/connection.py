@@ -15,16 +15,16 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..errors import Unavailable
+from ...errors import Unavailable
 from .debug import note_commands, note_login, note_reply
 from .dialing import GUARD_EVERY, dial, shake_hands
-from .envelope import Reply
-from .replies import CLOSING, GREETING, cannot_talk, clean, is_positive
+from ..envelope import Reply
+from ..replies import CLOSING, GREETING, cannot_talk, clean, is_positive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .habits import Habits
+    from ..habits import Habits
 
 REPLY_LINE = re.compile(rb"\d{3}(?:[ -].*)?")
 # RFC 5321, 4.5.3.1.5 sets 512 octets for a reply line; some servers send more, but none as much as this.

@@ -8,22 +8,22 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ..errors import Deferred, Refused, Unavailable
-from ..smtp.envelope import Reply
-from ..smtp.replies import asks_to_slow_down, is_about_content
-from ..store.evidence import THROTTLED
-from ..store.outbox import Try
-from ..store.sendings import HELD
+from ...errors import Deferred, Refused, Unavailable
+from ...smtp.envelope import Reply
+from ...smtp.replies import asks_to_slow_down, is_about_content
+from ...store.evidence import THROTTLED
+from ...store.outbox import Try
+from ...store.sendings import HELD
 from .decision import Decision, Fate, Situation, decide, reason_to_stop
 from .refusals import Refusals, SendingRefusals, Suspect
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from ..errors import TransmissionError
-    from ..store.lease import Batch, Claimed
-    from ..store.outbox import Outbox
-    from .pace import Pace
+    from ...errors import TransmissionError
+    from ...store.lease import Batch, Claimed
+    from ...store.outbox import Outbox
+    from ..speed.pace import Pace
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What becomes of an email: the decision, and its record."""

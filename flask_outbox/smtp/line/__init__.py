@@ -1,0 +1,1 @@
+"""One connection to the server, from the socket to the conversation."""

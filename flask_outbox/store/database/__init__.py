@@ -1,0 +1,1 @@
+"""How the database is reached: the host's engine and session, a worker's connection, clocks and locks."""
