@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import sys
 import weakref
 from datetime import timedelta
@@ -16,21 +14,15 @@ from flask import Flask, current_app, g
 
 from .delivery.bells import Bell, CallableBell, InlineBell, ThreadBell
 from .delivery.couriers import Couriers
-from .delivery.delivery import Delivery
 from .delivery.speed.pace import Pace
 from .delivery.thread import DeliveryThread
-from .message.address import parse
+from .factories import connect_redis, make_delivery, make_outbox, make_rate, make_server, worker_name
 from .message.templates import mail_templates
 from .smtp.line.debug import show_conversation
-from .smtp.oauth import OAuth, OwnRefreshToken
-from .smtp.server import Server, ehlo_name
-from .smtp.staging import Staging
-from .smtp.transport import Transport
 from .store.enqueue import Enqueuer
 from .store.operations.health import read_health
 from .store.outbox import Outbox
 from .store.recorder import Acceptances
-from .store.refresh_token import StoredRefreshToken
 from .store.statements import InsertStatements
 
 if TYPE_CHECKING:
@@ -40,7 +32,6 @@ if TYPE_CHECKING:
     from redis import Redis
     from sqlalchemy.engine import Engine
 
-    from .delivery.speed.rate import Rate
     from .delivery.rq_worker import Worker
     from .settings import MailSettings
     from .store.database.host import Database
@@ -82,7 +73,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
         self.database = database
         # A connection that all threads share has the caller's transaction open.
         self.smtp = make_server(settings, None if database.is_shared else database.engine_for(settings.connections))
-        self.rate = _make_rate(settings)
+        self.rate = make_rate(settings)
         self.pace = Pace()
         if settings.debug:
             show_conversation()
@@ -139,7 +130,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
 
     def connect_redis(self, timeout: float | None = None) -> Redis:
         """Return a new client for MAIL_REDIS_URL; *timeout* is in seconds; None means redis-py's default."""
-        return _connect_redis(self.settings, timeout)
+        return connect_redis(self.settings, timeout)
 
     # Delivering
 
@@ -239,78 +230,8 @@ def current_state() -> MailState:
     return state
 
 
-def make_server(settings: MailSettings, engine: Engine | None = None) -> Server:
-    """Return the SMTP server that *settings* describe; *engine*'s database keeps its OAuth2 refresh token."""
-    redirect_to = parse(settings.redirect_to, "MAIL_REDIRECT_TO").envelope if settings.redirect_to else ""
-    return Server(
-        host=settings.server,
-        port=settings.port,
-        use_tls=settings.use_tls,
-        use_ssl=settings.use_ssl,
-        username=settings.username,
-        password=settings.password,
-        timeout=settings.timeout,
-        max_emails=settings.max_emails,
-        ca_file=settings.tls_ca or None,
-        oauth=_make_oauth(settings, engine) if settings.auth == "xoauth2" else None,
-        staging=Staging(settings.allow_to, redirect_to),
-        ehlo_name=settings.ehlo_name or ehlo_name(settings.base_url),
-    )
-
-
-def _make_oauth(settings: MailSettings, engine: Engine | None) -> OAuth:
-    account, configured = settings.username or "", settings.oauth_refresh_token
-    # An exchange takes MAIL_TIMEOUT to connect and the same again to answer.
-    stored = None if engine is None else StoredRefreshToken(engine, account, configured, 2 * settings.timeout + 1)
-    return OAuth(
-        username=account,
-        client_id=settings.oauth_client_id,
-        client_secret=settings.oauth_client_secret,
-        refresh_token=stored or OwnRefreshToken(configured),
-        token_url=settings.oauth_token_url,
-        timeout=settings.timeout,
-    )
-
-
-def make_outbox(settings: MailSettings, engine: Engine, acceptances: Acceptances) -> Outbox:
-    """Return an outbox with a database connection of its own, under the name of this process."""
-    return Outbox(engine, worker_name(), settings.retry_for, acceptances)
-
-
-def make_delivery(
-    open_outbox: Callable[[], Outbox],
-    server: Server | None,
-    limits: tuple[Rate | None, Pace],
-    on_backlog: Callable[[], None],
-    *,
-    is_extra: bool,
-) -> Delivery:
-    """Return a delivery to *server*, with connections of its own; without a server it transmits nothing."""
-    return Delivery(open_outbox(), None if server is None else Transport(server), *limits, on_backlog, is_extra=is_extra)
-
-
-def _make_rate(settings: MailSettings) -> Rate | None:
-    if not settings.rate:
-        return None
-    from .delivery.speed.rate import REDIS_TIMEOUT, Rate  # noqa: PLC0415 - loads limits only with MAIL_RATE
-
-    redis = _connect_redis(settings, REDIS_TIMEOUT) if settings.redis_url else None
-    return Rate(settings.rate, redis, settings.redis_prefix)
-
-
-def _connect_redis(settings: MailSettings, timeout: float | None) -> Redis:
-    from .delivery.redis_client import connect  # noqa: PLC0415 - loads Redis only if it is used
-
-    return connect(settings.redis_url, verify=settings.redis_tls_verify, timeout=timeout)
-
-
 def _server_url(app: Flask) -> str:
     """Return the base URL from Flask's own settings; an empty string without SERVER_NAME."""
     name = app.config.get("SERVER_NAME")
     scheme, root = app.config["PREFERRED_URL_SCHEME"], app.config["APPLICATION_ROOT"]
     return f"{scheme}://{name}{root}".rstrip("/") if name else ""
-
-
-def worker_name() -> str:
-    """Return the name under which this process records its attempts."""
-    return f"{socket.gethostname()}:{os.getpid()}"

@@ -15,7 +15,6 @@ from ..errors import TransmissionError, Unavailable
 from ..smtp.envelope import Reply
 from ..store.lease import LeaseLost
 from ..store.outbox import BATCH
-from ..store.recorder import reason
 from .envelopes import envelope_of, following_envelope
 from .progress import Progress
 from .settling.settler import Settler, attempt_of, redact
@@ -193,19 +192,9 @@ class Delivery:
         )
 
     def _can_record(self) -> bool:
-        """Rehearse a settle before the first claim, and after each settle that failed.
-
-        What cannot be recorded must not be sent: it would go out again and again.
-        """
-        try:
-            return self._outbox.acceptances.can_record or self._outbox.rehearse()
-        except sa.exc.DBAPIError as error:
-            if error.connection_invalidated:
-                raise
-            self.obstacle = f"the database cannot record what is sent, so nothing is sent: {reason(error)}"
-        self._outbox.health.note_unavailable(Unavailable(self.obstacle, ours=True))
-        log.error("no email can be sent: %s", self.obstacle)
-        return False
+        self.obstacle = self._settler.rehearse()
+        # If another worker has taken what was due, nothing was rehearsed.
+        return self._outbox.acceptances.can_record
 
     def _note_unavailable(self, error: Unavailable) -> None:
         self.obstacle = f"no email can be sent: {redact(error)}"

@@ -16,6 +16,8 @@ from weakref import WeakSet
 
 import sqlalchemy as sa
 
+from ..store.database.connection import reason
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -150,9 +152,8 @@ class DeliveryThread:
                 failures = 0
             except sa.exc.SQLAlchemyError as error:
                 failures += 1
-                reason = str(error.__cause__ or error).partition("\n")[0]
-                log.error("mail delivery waits: the database cannot be used: %s", reason)
-                self._fail(failures, f"the database cannot be used: {reason}")
+                log.error("mail delivery waits: the database cannot be used: %s", reason(error))
+                self._fail(failures, f"the database cannot be used: {reason(error)}")
                 self._stopping.wait(min(0.2 * failures, SWEEP_EVERY))
             except Exception as error:
                 # The thread must survive every error: mail that waits for ever is worse than an error in the log.
@@ -170,10 +171,10 @@ class DeliveryThread:
         self._rung.clear()
         self._heard = self._rings
 
-    def _fail(self, failures: int, reason: str) -> None:
+    def _fail(self, failures: int, obstacle: str) -> None:
         self._drop()
         if failures >= MOST_FAILURES:
-            self._obstacle = reason
+            self._obstacle = obstacle
             self._is_idle.set()
 
     def _pass(self) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from .database.connection import database_now
-from .models import Now, health, slowdowns
+from .database.clock import Now, database_now
+from .models import health, slowdowns
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # How long to wait before an unavailable server is tried again: doubled with each failure, up to the longest.
 FIRST_PAUSE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(minutes=1)
-# How long a slowdown is true after the server's last request, as in ``delivery/pace.py``.
+# How long a slowdown is true after the server's last request, as in ``delivery/speed/pace.py``.
 SLOWDOWN_LASTS = timedelta(minutes=2)
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from .models import Now, Status, emails
+from .database.clock import Now
+from .models import Status, emails
 
 if TYPE_CHECKING:
     from collections.abc import Collection

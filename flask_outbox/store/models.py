@@ -8,80 +8,17 @@ each worker that the server has asked to slow down. ``OAuthToken`` is an account
 from __future__ import annotations
 
 import enum
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
-from sqlalchemy.sql.functions import FunctionElement
 
-if TYPE_CHECKING:
-    from datetime import timedelta
-
-    from sqlalchemy import Dialect
-    from sqlalchemy.sql.compiler import SQLCompiler
+from .database.clock import Now, UTCDateTime
 
 # RFC 5321, 4.5.3.1: 64 for the local part, the @, 255 for the domain.
 ADDRESS_LENGTH = 320
 KEY_LENGTH = 200
-
-
-class UTCDateTime(sa.types.TypeDecorator[datetime]):
-    """An aware datetime, stored as UTC and returned aware, also on SQLite, which knows no time zones."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the value to store; raise ValueError for a datetime without a time zone."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            message = f"{value!r} has no time zone: pass an aware datetime, for example datetime.now(UTC)"
-            raise ValueError(message)
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return the stored value as an aware datetime."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-def host_now() -> datetime:
-    """Return the time by this host's clock."""
-    return datetime.now(UTC)
-
-
-class Now(FunctionElement[datetime]):
-    """The time in SQL: by PostgreSQL's clock, because the clocks of two hosts differ, or by this host's for SQLite.
-
-    It is the same throughout a statement. A subclass may override ``after``, to say that much later.
-    """
-
-    type = UTCDateTime()
-    inherit_cache = True
-
-    @property
-    def after(self) -> timedelta | None:
-        """Return how much later than now."""
-        return None
-
-
-@compiles(Now)
-def _compile_now(now: Now, compiler: SQLCompiler, **options: Any) -> str:
-    def value() -> datetime:
-        return host_now() + now.after if now.after else host_now()
-
-    name = type(now).__name__.lower()
-    return compiler.process(sa.bindparam(name, type_=now.type, callable_=value), **options)
-
-
-@compiles(Now, "postgresql")
-def _compile_now_for_postgresql(now: Now, compiler: SQLCompiler, **options: Any) -> str:
-    # Not clock_timestamp(), with which no index can be searched, and not now(), which is the start of the transaction.
-    return f"(statement_timestamp() + interval '{now.after.total_seconds()} seconds')" if now.after else "statement_timestamp()"
 
 
 class Base(DeclarativeBase):

@@ -16,13 +16,13 @@ import sqlalchemy as sa
 
 from . import lease
 from .database.connection import WorkerConnection, connect
+from .database.sqlite_lock import take_write_lock
 from .evidence import Evidence
 from .health import ServerHealth, WorkerSlowdown
 from .lease import Batch, Claimed, LeaseLost, StoredMessage, uptime
 from .models import Status
 from .recorder import Acceptances, Recorder
 from .sendings import Sendings
-from .database.sqlite_lock import take_write_lock
 from .statements import LOAD_MESSAGES, claim_statement, due_statement
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from .database.connection import reason
 from .lease import LeaseLost
 from .models import Status
 from .statements import SettleStatements, erase_secret, record_unclaimed
@@ -172,11 +173,6 @@ class Recorder:
             "enhanced": attempt.enhanced,
             "reply": attempt.reply,
         }
-
-
-def reason(error: Exception) -> str:
-    """Return the first line of what the driver said; the others may hold values."""
-    return str(getattr(error, "orig", None) or error).partition("\n")[0]
 
 
 def _settled(batch: Batch, email: Claimed, attempt: Try | None, status: Status, values: Row) -> Row:

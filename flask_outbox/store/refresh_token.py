@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..errors import Unavailable
-from .database.connection import database_now
+from .database.clock import database_now
+from .database.connection import reason
 from .models import oauth_tokens
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class StoredRefreshToken:
         try:
             row = self._take_turn(lease)
         except UNUSABLE as error:
-            message = f"the OAuth2 refresh token in the database cannot be read: {_first_line(error)}"
+            message = f"the OAuth2 refresh token in the database cannot be read: {reason(error)}"
             raise Unavailable(message) from error
         is_stored = row.refresh_token and row.configured == self._fingerprint
         token = renewed = self._unsaved or (row.refresh_token if is_stored else self._configured)
@@ -100,9 +101,4 @@ class StoredRefreshToken:
                 connection.execute(sa.update(oauth_tokens).where(*mine).values(values))
             self._unsaved = ""
         except UNUSABLE as error:
-            log.warning("the new OAuth2 refresh token is kept in memory, because it cannot be stored: %s", _first_line(error))
-
-
-def _first_line(error: Exception) -> str:
-    cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-    return str(cause).partition("\n")[0]
+            log.warning("the new OAuth2 refresh token is kept in memory, because it cannot be stored: %s", reason(error))

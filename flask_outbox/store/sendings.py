@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from .models import Status, emails
 from .database.sqlite_lock import take_write_lock
+from .models import Status, emails
 
 if TYPE_CHECKING:
     from .database.connection import WorkerConnection

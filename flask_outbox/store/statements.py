@@ -6,17 +6,18 @@ database, and a flush of the session takes three times as long, during which SQL
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from .lease import Claimed, LeaseEnd
-from .models import Now, Status, attempts, contents, emails
+from .database.clock import Now
+from .database.connection import translated
 from .database.sqlite_lock import take_write_lock
+from .lease import Claimed, LeaseEnd
+from .models import Status, attempts, contents, emails
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from sqlalchemy.engine import Connection, Dialect, Engine
@@ -54,16 +55,6 @@ class Prepared:
         cursor.execute(self._sql, row if self._order is None else [row[name] for name in self._order])
         changed: int = cursor.rowcount
         return changed
-
-
-@contextmanager
-def translated(connection: Connection) -> Iterator[None]:
-    """Raise SQLAlchemy's error for one of the driver, and invalidate *connection* if it is lost, as Core does."""
-    driver: Any = connection.dialect.dbapi
-    try:
-        yield
-    except driver.Error as error:
-        connection._handle_dbapi_exception(error, "a prepared statement", None, None, None)  # noqa: SLF001 - the one place that decides what is lost, for the whole pool
 
 
 # Insert

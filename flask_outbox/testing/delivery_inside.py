@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from ..delivery.settling.decision import Fate, Situation, decide
 from ..delivery.delivery import SUPPRESSED
+from ..delivery.settling.decision import Fate, Situation, decide
 from ..errors import Deferred, Held, Refused, Unavailable
 from ..smtp.envelope import Envelope, Reply
 from ..smtp.transport import Transport

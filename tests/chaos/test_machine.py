@@ -14,9 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from flask_outbox.store import lease, models
 from flask_outbox.store.database import connection
-from flask_outbox.store import lease
-from flask_outbox.store import models
 from flask_outbox.store.lease import LEASE, LeaseLost
 from flask_outbox.store.models import Base, Status, contents, emails
 from flask_outbox.store.operations import actions

@@ -8,9 +8,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from ...errors import Deferred, Refused, Unavailable
 from ...smtp.envelope import Reply
 from ...smtp.replies import asks_to_slow_down, is_about_content
+from ...store.database.connection import reason
 from ...store.evidence import THROTTLED
 from ...store.outbox import Try
 from ...store.sendings import HELD
@@ -50,6 +53,24 @@ class Settler:
         self.is_cut = False
         # The server has refused this extra connection.
         self.is_refused = False
+
+    def rehearse(self) -> str:
+        """Rehearse a settle before the first claim, and after each settle that failed; return why it fails, or nothing.
+
+        What cannot be recorded must not be sent: it would go out again and again.
+        """
+        try:
+            if not self._outbox.acceptances.can_record:
+                self._outbox.rehearse()
+        except sa.exc.DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            obstacle = f"the database cannot record what is sent, so nothing is sent: {reason(error)}"
+        else:
+            return ""
+        self._outbox.health.note_unavailable(Unavailable(obstacle, ours=True))
+        log.error("no email can be sent: %s", obstacle)
+        return obstacle
 
     def settle(self, batch: Batch, email: Claimed, said: Reply | TransmissionError, attempt: Try) -> None:
         """Decide what becomes of *email* and write it to the outbox; raise Unavailable if the worker must stop sending."""

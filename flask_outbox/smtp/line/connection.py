@@ -16,10 +16,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ...errors import Unavailable
-from .debug import note_commands, note_login, note_reply
-from .dialing import GUARD_EVERY, dial, shake_hands
 from ..envelope import Reply
 from ..replies import CLOSING, GREETING, cannot_talk, clean, is_positive
+from .debug import note_commands, note_login, note_reply
+from .dialing import GUARD_EVERY, dial, shake_hands
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,11 +12,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import Deferred, Refused, Unavailable
-from .connection import SmtpConnection, no_guard
-from .debug import note_commands, note_message
 from ..envelope import Reply
 from ..habits import Way
 from ..replies import CLOSING, DOT, START_INPUT, clean, goes_on, is_about_order, verdict
+from .connection import SmtpConnection, no_guard
+from .debug import note_commands, note_message
 
 if TYPE_CHECKING:
     import ssl

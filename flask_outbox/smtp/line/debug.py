@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
-log = logging.getLogger(__package__)
+# That of the whole room.
+log = logging.getLogger(__package__.rpartition(".")[0])
 
 HIDDEN = "***"
 

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, nullcontext
-from datetime import UTC
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ..models import host_now
 from .sqlite_lock import take_write_lock
-from ..statements import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
     from sqlalchemy.engine import Connection, Engine
 
@@ -137,12 +133,20 @@ def connect(engine: Engine) -> Connection:
     return connection if engine.dialect.name == "sqlite" else connection.execution_options(isolation_level=ISOLATION)
 
 
-def database_now(connection: Connection) -> datetime:
-    """Return the time that all workers share: PostgreSQL's, because the clocks of two hosts differ, or this host's for SQLite."""
-    if connection.dialect.name == "postgresql":
-        now: datetime = connection.scalars(sa.select(sa.func.clock_timestamp())).one()
-        return now.astimezone(UTC)
-    return host_now()
+@contextmanager
+def translated(connection: Connection) -> Iterator[None]:
+    """Raise SQLAlchemy's error for one of the driver, and invalidate *connection* if it is lost, as Core does."""
+    driver: Any = connection.dialect.dbapi
+    try:
+        yield
+    except driver.Error as error:
+        connection._handle_dbapi_exception(error, "a prepared statement", None, None, None)  # noqa: SLF001 - the one place that decides what is lost, for the whole pool
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of what the driver said, or else the driver's name for it; the other lines may hold values."""
+    cause = getattr(error, "orig", None) or error
+    return str(cause).strip().partition("\n")[0] or type(cause).__name__
 
 
 def _set_fsync(connection: Connection, *, on: bool) -> None:

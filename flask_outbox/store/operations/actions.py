@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from ..database.connection import database_now
-from ..models import Status, attempts, contents, emails
+from ..database.clock import database_now
 from ..database.sqlite_lock import take_write_lock
+from ..models import Status, attempts, contents, emails
 from ..statements import erase_secret
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ..database.connection import database_now
+from ..database.clock import database_now
 from ..health import slowdown_remarks
 from ..models import Status, attempts, emails, health, oauth_tokens
 from ..statements import next_statement

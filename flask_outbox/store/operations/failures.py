@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from ..database.connection import reason
+
 # PostgreSQL's codes for a missing table and a missing column.
 UNDEFINED_TABLE, UNDEFINED_COLUMN = "42P01", "42703"
 
@@ -23,7 +25,7 @@ class Explanation(NamedTuple):
 def explain(error: SQLAlchemyError) -> Explanation:
     """Return what is wrong and what to do; the text holds no statement and no parameter."""
     cause = error.orig if isinstance(error, DBAPIError) else error
-    said = next(iter(str(cause).splitlines()), "") or type(cause).__name__
+    said = reason(error)
     code = getattr(cause, "sqlstate", None)
     if "no such table" in said or code == UNDEFINED_TABLE:
         return Explanation(f"the outbox has no tables yet ({said})", MIGRATE)

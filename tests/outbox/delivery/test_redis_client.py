@@ -10,9 +10,9 @@ from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from flask_outbox import ConfigurationError, Message, enqueue
-from flask_outbox.delivery.speed.rate import Rate
 from flask_outbox.delivery.redis_client import connect
 from flask_outbox.delivery.rq_worker import RqBell
+from flask_outbox.delivery.speed.rate import Rate
 from tests.servers import Process, RedisServer, free_port, redis_binary, wait_until
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ import sqlalchemy as sa
 
 from flask_outbox import MailSettings
 from flask_outbox.errors import Unavailable
+from flask_outbox.factories import make_server
 from flask_outbox.smtp.envelope import Envelope
 from flask_outbox.smtp.oauth import OAuth, OwnRefreshToken
 from flask_outbox.smtp.server import Server
 from flask_outbox.smtp.transport import Transport
-from flask_outbox.state import make_server
 from flask_outbox.store.models import Base
 from flask_outbox.testing import Drop
 

@@ -8,9 +8,9 @@ import pytest
 
 from flask_outbox import MailSettings, Message, enqueue
 from flask_outbox.errors import Held
+from flask_outbox.factories import make_server
 from flask_outbox.smtp.envelope import Envelope
 from flask_outbox.smtp.staging import Staging
-from flask_outbox.state import make_server
 from flask_outbox.store.operations import actions
 from flasky.extensions import db
 from flasky.mail import mail

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox import Attempt, Email
-from flask_outbox.store.database import connection
 from flask_outbox.store import statements
+from flask_outbox.store.database import connection
 from flask_outbox.store.outbox import Outbox, Try
 from flasky.extensions import db
 

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flask_outbox.errors import Unavailable
-from flask_outbox.smtp.line import connection
-from flask_outbox.smtp.line import dialing
 from flask_outbox.smtp.envelope import Envelope
+from flask_outbox.smtp.line import connection, dialing
 from flask_outbox.smtp.server import Server
 from flask_outbox.smtp.transport import Transport
 from flask_outbox.store.lease import LeaseLost

@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from flask_outbox import BULK, URGENT, Message, enqueue
-from flask_outbox.delivery.speed.rate import Rate
 from flask_outbox.delivery.redis_client import connect
+from flask_outbox.delivery.speed.rate import Rate
 from tests.servers import Site, wait_until
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flask_outbox.errors import Deferred, Refused, Unavailable
-from flask_outbox.smtp.line.conversation import Conversation
 from flask_outbox.smtp.envelope import Envelope
+from flask_outbox.smtp.line.conversation import Conversation
 from flask_outbox.smtp.server import Server
 from flask_outbox.smtp.staging import Staging
 from flask_outbox.smtp.transport import Transport

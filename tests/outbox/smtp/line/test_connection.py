@@ -13,10 +13,10 @@ import trustme
 
 from flask_outbox import MailSettings
 from flask_outbox.errors import Unavailable
+from flask_outbox.factories import make_server
 from flask_outbox.smtp.envelope import Envelope
 from flask_outbox.smtp.server import Server
 from flask_outbox.smtp.transport import Transport
-from flask_outbox.state import make_server
 from flask_outbox.testing import Drop, SmtpServer, SmtpSession, drip, drop, garbage, reply, stall
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 import trustme
 
 from flask_outbox.errors import Unavailable
-from flask_outbox.smtp.line.debug import show_conversation
 from flask_outbox.smtp.envelope import Envelope
+from flask_outbox.smtp.line.debug import show_conversation
 from flask_outbox.smtp.oauth import OAuth, OwnRefreshToken
 from flask_outbox.smtp.server import Server
 from flask_outbox.smtp.transport import Transport
