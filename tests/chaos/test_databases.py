@@ -5,26 +5,22 @@ Each test prints its figures.
 
 from __future__ import annotations
 
-import itertools
-import threading
 import time
-from collections import Counter
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import psycopg
 import pytest
-import requests
 import sqlalchemy as sa
 
 from flask_outbox import Email
 from flask_outbox.testing import slow
 from flasky.extensions import db
-from flasky.models import User
-from tests.chaos.conftest import LONG, Stage
+from tests.chaos.conftest import LONG
 from tests.chaos.postgresql import FarPostgres, PgBouncer, Standby
-from tests.servers import PostgresServer, Site, Visitor, wait_until
+from tests.chaos.theatre import Theatre
+from tests.servers import PostgresServer, Site, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,80 +32,6 @@ if TYPE_CHECKING:
 # The longest time in seconds that a request may take while the database is away.
 LONGEST = 15.0
 long = pytest.mark.skipif(not LONG, reason="belongs to the long form: make chaos")
-
-
-class Visitors:
-    """People who type names, each over and over until ``stop``; ``answers`` are pairs of a status and the seconds it took."""
-
-    def __init__(self, url: str, count: int, pause: float) -> None:
-        self.answers: list[tuple[int, float]] = []
-        self.welcomed: list[str] = []
-        self._url, self._pause, self._stopping = url, pause, threading.Event()
-        self._numbers = itertools.count()
-        self._threads = [threading.Thread(target=self._visit, daemon=True) for _ in range(count)]
-        for thread in self._threads:
-            thread.start()
-
-    def _visit(self) -> None:
-        visitor = Visitor(self._url)
-        while not self._stopping.is_set():
-            name, begun = f"visitor {next(self._numbers)}", time.monotonic()
-            try:
-                status = visitor.type_name(name).status_code
-            except requests.HTTPError as error:
-                status = error.response.status_code
-            except requests.RequestException:
-                status = 0
-            self.answers.append((status, time.monotonic() - begun))
-            if status == 200:
-                self.welcomed.append(name)
-            self._stopping.wait(self._pause)
-        visitor.close()
-
-    def stop(self) -> None:
-        self._stopping.set()
-        for thread in self._threads:
-            thread.join()
-
-    @property
-    def statuses(self) -> Counter[int]:
-        return Counter(status for status, _ in self.answers)
-
-    @property
-    def longest(self) -> float:
-        return max(seconds for _, seconds in self.answers)
-
-
-class Theatre(Stage):
-    """A stage with the site's web processes, where what the visitors' names set off is counted, too."""
-
-    def __init__(self, app: Flask, site: Site, smtp: SmtpServer) -> None:
-        super().__init__(app, site, smtp)
-        self._visitors: list[Visitors] = []
-
-    def visitors(self, count: int, pause: float) -> Visitors:
-        self._visitors.append(Visitors(self.site.url, count, pause))
-        return self._visitors[-1]
-
-    def close(self) -> None:
-        for visitors in self._visitors:
-            visitors.stop()
-
-    def finish(self, visitors: Visitors, what: str, capsys: pytest.CaptureFixture[str]) -> int:
-        """Wait until all is sent, print the figures, assert that nothing is lost, and return the number of copies."""
-        visitors.stop()
-        wait_until(lambda: set(self.statuses()) == {"sent"}, 120, "all sent")
-        with db.engine.connect() as connection:
-            names = set(connection.scalars(sa.select(User.username)))
-        stored = self.put_count + len(names)
-        keys = Counter((one.recipient, one.message["Message-ID"]) for one in self.smtp.accepted)
-        lost, copies = stored - len(keys), len(self.smtp.accepted) - len(keys)
-        answers = ", ".join(f"{count} times {status}" for status, count in sorted(visitors.statuses.items()))
-        with capsys.disabled():
-            print(f"\n{what}: {stored} emails, {lost} lost, {copies} copies; posts: {answers}; longest {visitors.longest:.1f} s")  # noqa: T201 - the figures
-        assert lost == 0
-        assert set(visitors.welcomed) <= names
-        return copies
 
 
 @pytest.fixture
@@ -316,22 +238,21 @@ def test_the_app_has_set_up_its_sessions_otherwise(
 def test_every_backend_is_killed_each_second(
     make_theatre: Callable[[str, str], Theatre], postgres_url: str, smtp: SmtpServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    count = 1000 if LONG else 200
+    kills = 15 if LONG else 3
     theatre = make_theatre(postgres_url, postgres_url)
     smtp.on("DOT", slow(0.015), always=True)
     theatre.site.web()
-    theatre.put(count)
+    theatre.put(70)
     workers = [theatre.worker(lease=60), theatre.worker(lease=60)]
     smtp.wait_for(10)
     visitors = theatre.visitors(2, 0.1)
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    kills = 0
-    while "queued" in theatre.statuses():
+    for _ in range(kills):
+        theatre.put(70)
         time.sleep(1)
         with psycopg.connect(postgres_url, autocommit=True) as killer:
             killer.execute(kill)
         db.engine.dispose()
-        kills += 1
     copies = theatre.finish(visitors, f"backends killed {kills} times", capsys)
     assert set(visitors.statuses) <= {200, 503}
     assert visitors.longest < LONGEST
