@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from flask_outbox.testing import SmtpServer
-    from tests.servers import Site
+    from tests.servers import Process, Site
 
 
 class Visitors:
@@ -72,6 +72,14 @@ class Theatre(Stage):
     def __init__(self, app: Flask, site: Site, smtp: SmtpServer) -> None:
         super().__init__(app, site, smtp)
         self._visitors: list[Visitors] = []
+
+    def begin(self, count: int, *, sent: int) -> list[Process]:
+        """Start the site, and two workers on *count* emails; return the workers once *sent* emails have gone out."""
+        self.site.web()
+        self.put(count)
+        workers = [self.worker(lease=60), self.worker(lease=60)]
+        self.smtp.wait_for(sent)
+        return workers
 
     def visitors(self, count: int, pause: float) -> Visitors:
         self._visitors.append(Visitors(self.site.url, count, pause))

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from email import message_from_bytes, policy
 from email.utils import getaddresses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import flask_mail
 import pytest
-from flask import Flask
 
 from flask_outbox.errors import InvalidMessage
 from flask_outbox.message.address import parse_list
 from flask_outbox.message.writer import write
 from tests.outbox.readers import check_raw
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+pytestmark = pytest.mark.usefixtures("context")
 
 NAMES = [
     "Sender",
@@ -30,14 +28,6 @@ NAMES = [
     "resent-cc",
     "RESENT-SENDER",
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def context() -> Iterator[None]:
-    app = Flask("test")
-    flask_mail.Mail(app)
-    with app.app_context():
-        yield
 
 
 def header(name: str, value: Any) -> str:

@@ -6,7 +6,6 @@ import re
 from email import message_from_bytes, message_from_string, policy
 from typing import TYPE_CHECKING, Any
 
-import flask_mail
 import pytest
 from flask import Flask
 from flask_mail import Attachment, Message
@@ -17,20 +16,12 @@ from flasky.mail import mail
 from tests.outbox.readers import check_raw, read, texts, tree, write_and_read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from flask_outbox.testing import SmtpServer
     from tests.outbox.readers import Reading
 
-
-@pytest.fixture(scope="module", autouse=True)
-def context() -> Iterator[None]:
-    """All that a Message asks for: an app with stock Flask-Mail."""
-    app = Flask("test")
-    flask_mail.Mail(app)
-    with app.app_context():
-        yield
-
+pytestmark = pytest.mark.usefixtures("context")
 
 BREAKS = ["\r\n", "\r", "\n", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"]
 OTHERS = ["\0", "\x1b", "\x7f", "\ud83d", "\udc80"]
