@@ -15,7 +15,7 @@ help:
 	@echo "make run     start the site, the worker, Redis and a mailbox (PORT=5050 for another port)"
 	@echo "make test    run all tests (ARGS=... goes to pytest)"
 	@echo "make chaos   kill workers, servers and connections, at length"
-	@echo "make bench   measure Flasky beside its peers (ONLY=drain for one part; docs/benchmarks.md is written)"
+	@echo "make bench   measure Flask-Outbox beside its peers (ONLY=drain for one part; docs/benchmarks.md is written)"
 	@echo "make docs    build the documentation (docs/_build/html/index.html)"
 	@echo "make wheel   build the package and run an example app against it in an empty environment"
 	@echo "make check   lint, format, types, import contracts, tests"

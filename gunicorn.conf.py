@@ -27,4 +27,4 @@ def post_worker_init(worker):  # noqa: ANN001, ANN201 - gunicorn's hook
     """Deliver what an earlier process left behind, without waiting for the first request."""
     mail = worker.wsgi.extensions["mail"]
     if mail.delivers_here:
-        mail.bell.ring()
+        mail.ring()

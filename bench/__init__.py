@@ -1,1 +1,1 @@
-"""Benchmarks: how fast Flasky is, beside what else there is, on this machine; ``make bench`` runs them."""
+"""Benchmarks: how fast Flask-Outbox is beside its peers on this machine; ``make bench`` runs them."""

@@ -27,7 +27,7 @@ def run(name: str, rounds: int, placement: Placement) -> None:
 
 def main() -> None:
     """Run the parts asked for."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Flasky beside its peers.")
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Flask-Outbox beside its peers.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     arguments = parser.parse_args()

@@ -63,7 +63,7 @@ def _grid(x: float, bottom: float, label: str) -> list[str]:
 
 def _bar(top: float, name: str, samples: Samples, most: int) -> list[str]:
     end, middle = _x(samples.median, most), top + BAR / 2
-    kind = "ours" if name.startswith("Flasky") else "bar"
+    kind = "ours" if name.startswith("Flask-Outbox") else "bar"
     low, high = _x(samples.low, most), _x(samples.high, most)
     return [
         f'  <text x="{LEFT - 8}" y="{top + BAR - 3:.1f}" text-anchor="end">{escape(name)}</text>',

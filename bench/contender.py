@@ -25,7 +25,11 @@ class Contender:
 
 
 FLASKY = Contender(
-    name="Flasky", module="bench.peers.flasky", worker=(PYTHON, "worker.py"), store="sqlite", prepare=("flask", "db", "upgrade")
+    name="Flask-Outbox",
+    module="bench.peers.flasky",
+    worker=(PYTHON, "worker.py"),
+    store="sqlite",
+    prepare=("flask", "db", "upgrade"),
 )
 BARE = Contender(name="smtplib alone", worker=(PYTHON, "-m", "bench.peers.bare"), store="")
 POST_OFFICE = Contender(

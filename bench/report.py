@@ -16,12 +16,12 @@ PAGE, CHART = ROOT / "docs/benchmarks.md", ROOT / "docs/benchmarks.svg"
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `make bench`; nothing here is typed by hand. Everybody sends the same small mail, text and HTML rendered from one pair
-of templates, to the same sink on the same machine. The contenders take turns round by round, in an order that changes; the
-figures are medians, with the smallest and the largest beside them. Each letter has a number, and the sink's letters are counted
-after each round: one in which a letter was lost or came twice does not count, and the table says so. Peers are set up as their
-own documentation has it, and where that leaves a choice, the faster way. Compare ratios: the rates belong to this machine on that
-day.
+`make bench` writes this page; do not edit it by hand. All contenders send the same small email, text and HTML rendered from one
+pair of templates, to the same sink on the same machine. They take turns in each round, in an order that changes. The figures
+are medians, beside them the smallest and the largest value. Each email has a number, and after each round the sink's emails are
+counted: a round in which one was lost or came twice does not count, and the table says so. Peers are configured as their
+documentation says; if it leaves a choice, the faster option is used. Compare ratios, not rates: the rates depend on this
+machine and this day.
 
 ![How fast a backlog goes out](benchmarks.svg)
 

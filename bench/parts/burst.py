@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.lab import Lab
 
 MAILS, FEWER = 2000, 500
-POSTGRES = "Flasky, PostgreSQL"
+POSTGRES = "Flask-Outbox, PostgreSQL"
 
 
 class Burst:
@@ -54,7 +54,7 @@ def run(lab: Lab, rounds: int) -> Section:
     }
     samples = take_turns({name: burst.run for name, burst in bursts.items()}, rounds, "mails/s")
     flasky = samples[of.FLASKY.name]
-    rates = Table("From the first call to the last arrival", "mails/s", "Flasky is")
+    rates = Table("From the first call to the last arrival", "mails/s", "Flask-Outbox is")
     for name, least in ((of.FLASKY.name, None), (POSTGRES, None), (of.CELERY.name, 2.0), (of.HUEY.name, 1.0)):
         target = times(least=least) if least else None
         rates.add(name, samples[name], flasky.median / samples[name].median if target else None, target)
@@ -66,7 +66,7 @@ def run(lab: Lab, rounds: int) -> Section:
         late.add_samples(name, burst.late, Target(most=1.0, unit=" s") if ours else None)
         commands.add_samples(name, burst.commands, Target(most=12.0) if ours else None)
     sentence = (
-        f"Two processes call send_email {MAILS // 2:,} times each, as fast as they can, each with a commit of its own, while one "
-        f"worker runs; for Celery and Huey it is {FEWER // 2:,} each. Producers, worker, sink and database share the cores."
+        f"Two processes call send_email {MAILS // 2:,} times each, as fast as they can, and commit after each call, while one "
+        f"worker runs; with Celery and Huey {FEWER // 2:,} times each. Producers, worker, sink and database share the cores."
     )
     return Section(name="burst", title="A burst", tables=[rates, late, commands], sentences=[sentence])

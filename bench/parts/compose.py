@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.lab import Lab
 
 FIELD = {
-    "Flasky: write(compose(…))": "bench.peers.flasky",
+    "Flask-Outbox: write(compose(…))": "bench.peers.flasky",
     "Flask-Mail: render_template, Message.as_bytes": "bench.peers.flaskmail",
     "the standard library: EmailMessage.as_bytes": "bench.peers.bare",
 }
@@ -38,7 +38,7 @@ def run(lab: Lab, rounds: int) -> Section:
     """Let them take turns, each in a process of its own."""
     entry = Entry(lab, replace(of.FLASKY, worker=()), "flasky")
     samples = take_turns({name: partial(measure, lab, entry, module) for name, module in FIELD.items()}, rounds, "ms")
-    table = Table("One small two-part mail", "ms", "times Flasky's")
+    table = Table("One small two-part mail", "ms", "times Flask-Outbox's")
     for name, one in samples.items():
         if name == OURS:
             table.add_samples(name, one, Target(most=MOST, unit=" ms"))

@@ -43,7 +43,5 @@ def run(lab: Lab, rounds: int) -> Section:
     table.add_value(f"after {PIECE:,} mails", resident[0], Target(most=MOST, unit=" MB"))
     table.add_value(f"after {PIECE * PIECES:,} mails", resident[-1])
     table.add_value("growth in between", resident[-1] - resident[0], Target(most=GROWTH, unit=" MB"))
-    sentence = (
-        f"{PIECE * PIECES:,} mails in {PIECES} pieces, once; up to {GROWTH:g} MB is what the interpreter's own allocator strays."
-    )
+    sentence = f"{PIECE * PIECES:,} emails in {PIECES} parts, once. Python's allocator alone varies by up to {GROWTH:g} MB."
     return Section(name="cost", title="What a worker needs", tables=[table], sentences=[sentence])

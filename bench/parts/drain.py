@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MAILS, ON_POSTGRES = 5000, 3000
 # Two workers do not start in the same moment: with so many, that is a small part of the time.
 FOR_TWO, FOR_TWO_ON_POSTGRES = 12000, 6000
-# Who else runs, with how many mails, so that a round takes a second or two, and how many times faster Flasky has to be.
+# Who else runs, with how many mails, so that a round takes a second or two, and how many times faster Flask-Outbox has to be.
 FIELD = (
     (of.BARE, 3000, 1.0),
     (of.POST_OFFICE, 1000, 3.0),
@@ -68,7 +68,7 @@ def run(lab: Lab, rounds: int) -> Section:
 
 
 def _field(samples: dict[str, Samples]) -> Table:
-    table = Table("One worker; the backlog is in SQLite or in Redis, as each contender has it", "mails/s", "Flasky is")
+    table = Table("One worker; the backlog is in SQLite or in Redis, as each contender has it", "mails/s", "Flask-Outbox is")
     table.add(FLASKY, samples[FLASKY])
     for contender, _, least in FIELD:
         its = samples[contender.name]
@@ -90,15 +90,15 @@ def _databases(samples: dict[str, Samples]) -> Table:
 def _setting() -> str:
     sink = "Postfix' smtp-sink" if POSTFIX_SINK else "the bench's own sink, as there is no smtp-sink here,"
     return (
-        f"Flasky sent {MAILS:,} mails to {sink} in each round, the others as many as take a second or two. A "
-        "rate is counted from the first arrival to the last, so that nobody's start is in it. Jobs and rows hold finished text and "
-        "HTML for all but Flasky, which stores the finished message. Two workers have more to send, because they do not start "
-        "in the same moment, and are compared with one."
+        f"In each round Flask-Outbox sends {MAILS:,} emails to {sink}; each peer sends as many as take it a second or two. A rate "
+        "is measured from the first arrival to the last, without the start of the process. The peers' jobs and rows hold rendered "
+        "text and HTML; Flask-Outbox stores the finished message. Two workers get a larger backlog, because they do not start at "
+        "the same moment."
     )
 
 
 def _noise() -> str:
     return (
-        "SQLite and PostgreSQL commit to a real disk, whose pace is the noisiest part of these figures; on a small machine two "
-        "workers share what the sink and the database leave."
+        "SQLite and PostgreSQL commit to a real disk, which causes most of the variation. On two cores, two workers also compete "
+        "with the sink and the database for the processor."
     )

@@ -58,7 +58,7 @@ def run(lab: Lab, rounds: int) -> Section:
     contenders = dict(zip(names, runs, strict=True))
     samples = take_turns({name: contenders[name] for name in (ours, its)}, rounds, "mails/s")
     samples |= take_turns({name: contenders[name] for name in (ours_without, its_without)}, 1, "mails/s")
-    rates = Table("One worker, a server 20 ms away in each direction", "mails/s", "Flasky is")
+    rates = Table("One worker, a server 20 ms away in each direction", "mails/s", "Flask-Outbox is")
     rates.add(ours, samples[ours])
     rates.add(its, samples[its], samples[ours].median / samples[its].median, times(least=8.0))
     rates.add(ours_without, samples[ours_without])
@@ -66,7 +66,7 @@ def run(lab: Lab, rounds: int) -> Section:
     connections = Table("Connections open at once", "", value="at most")
     connections.add_value(of.FLASKY.name, flasky.connections.high, Target(most=MOST_CONNECTIONS))
     sentence = (
-        f"A proxy on loopback holds every chunk back for {DELAY * 1000:.0f} ms in each direction, so that a round trip "
-        f"takes twice that. Flasky sends {MAILS} mails a round, Flask-Mail {FEW}. Without PIPELINING it is one round."
+        f"A proxy on loopback delays every packet by {DELAY * 1000:.0f} ms in each direction. Flask-Outbox sends {MAILS} emails a "
+        f"round, Flask-Mail {FEW}. The case without PIPELINING is measured once."
     )
     return Section(name="far", title="A server far away", tables=[rates, connections], sentences=[sentence])

@@ -151,9 +151,9 @@ def run(lab: Lab, rounds: int) -> Section:
     }
     samples = take_turns({name: partial(state) for name, state in states.items()}, rounds, "ms")
     sentence = (
-        "gunicorn with two processes of four threads, SQLite; one client on a kept connection posts to the site with mail and "
-        f"to the one without by turns, {POSTS} times each in each round, and the rounds are taken together. A worker runs wherever "
-        "the mail server is spoken of, and none elsewhere."
+        "gunicorn with two processes of four threads, and SQLite. One client with a kept connection posts to the site with mail "
+        f"and to the site without mail in turn, {POSTS} times each in each round; the percentiles are over all rounds. A worker "
+        "runs only in the rows that name the mail server."
     )
     return Section(
         name="form",

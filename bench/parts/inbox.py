@@ -18,7 +18,7 @@ MAILS, EVERY = 30, 0.05
 FEW, SELDOM = 3, 0.6
 FIELD = (of.FLASKY, of.CELERY, of.DRAMATIQ, of.HUEY, of.RQ_SIMPLE, of.RQ_FORKING, of.TUTORIAL)
 MEDIAN = 50
-# How much of the other's time Flasky may take at most.
+# How much of the peer's time Flask-Outbox may take at most.
 TARGETS = {of.CELERY: 1.0, of.RQ_FORKING: 1 / 3, of.TUTORIAL: 1 / 50}
 
 
@@ -52,14 +52,14 @@ def run(lab: Lab, rounds: int) -> Section:
     ):
         tables += [_compare(title, of_them, percent, judged=of_them is judged) for percent in (MEDIAN, 99)]
     sentence = (
-        f"{MAILS} mails a round, one every {EVERY * 1000:.0f} ms ({FEW} for the tutorial), the rounds taken together; arrival is "
-        "when the bench's own sink writes its 250. The 99th percentile is what a machine's other work disturbs first."
+        f"{MAILS} emails a round, one every {EVERY * 1000:.0f} ms ({FEW} for the tutorial); the percentiles are over all rounds. An "
+        "email has arrived when the sink writes its 250. Other work on the machine affects the 99th percentile most."
     )
     return Section(name="inbox", title="Time to the inbox", tables=tables, sentences=[sentence])
 
 
 def _compare(title: str, waits: dict[of.Contender, Samples], percent: int, *, judged: bool) -> Table:
-    table = Table(title, "ms", "Flasky takes", value="median" if percent == MEDIAN else f"{percent}th percentile")
+    table = Table(title, "ms", "Flask-Outbox takes", value="median" if percent == MEDIAN else f"{percent}th percentile")
     ours = waits[of.FLASKY].percentile(percent)
     for contender, samples in waits.items():
         most = TARGETS.get(contender)

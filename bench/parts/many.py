@@ -37,8 +37,8 @@ FINISHED, WAITING, CLAIMS = 1_000_000, 400, 20
 def run(lab: Lab, rounds: int) -> Section:
     """Send to many once; claim in turns."""
     sentence = (
-        f"The sending to {PEOPLE:,} people runs once, with one worker beside it, until the last is stored. A claim takes 200 of "
-        f"{WAITING} mails that are due, and is released again, {CLAIMS} times in each round."
+        f"The mail merge for {PEOPLE:,} people runs once, until the last email is stored, while one worker delivers. A claim takes "
+        f"200 of {WAITING} due emails and releases them again, {CLAIMS} times in each round."
     )
     return Section(name="many", title="A very large sending", tables=[_send_many(lab), _claims(lab, rounds)], sentences=[sentence])
 
