@@ -11,9 +11,9 @@ from flasky import create_app
 
 EPILOG = """\
 The worker delivers due mail as soon as the site rings the bell. Every few seconds it also checks the database: for retries,
-scheduled mail, mail of a killed worker, and everything while Redis is down. Run as many workers as you like. SIGTERM and
-Ctrl-C finish the email that is being transmitted and release the others, within four seconds. The settings are the
-site's: see .env.example.
+scheduled mail, mail of a killed worker, and everything while Redis is down. On PostgreSQL several workers may run, on SQLite
+one is enough. SIGTERM and Ctrl-C finish the email that is being transmitted and release the others, within four seconds. The
+settings are the site's: see .env.example.
 """
 
 

@@ -53,7 +53,7 @@ class MailSettings:
 
     tls_ca: str = setting("", "PEM file of a private certificate authority, trusted beside the system's.")
     timeout: float = setting(30.0, "Longest wait for one reply of the SMTP server, in seconds.")
-    connections: int = setting(4, "Most connections that one worker opens to a slow server; a fast one gets a single connection.")
+    connections: int = setting(4, "Most connections that one worker opens; a single one if neither server nor database is slow.")
     ehlo_name: str = setting(
         "",
         "Name to introduce ourselves with (EHLO). Empty: the host of MAIL_BASE_URL, else this host's name, whichever has a domain, "

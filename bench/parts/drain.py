@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from bench import contender as of
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from bench.samples import Samples
 
 MAILS, ON_POSTGRES = 5000, 3000
-# Two workers do not start in the same moment: with so many, that is a small part of the time.
-FOR_TWO, FOR_TWO_ON_POSTGRES = 12000, 6000
 # Who else runs, with how many mails, so that a round takes a second or two, and how many times faster Flask-Outbox has to be.
 FIELD = (
     (of.BARE, 3000, 1.0),
@@ -37,7 +34,6 @@ FIELD = (
     (of.IN_REQUEST, 300, None),
 )
 POSTGRES = ", PostgreSQL"
-TWO = ", two workers"
 FLASKY, POST_OFFICE = of.FLASKY.name, of.POST_OFFICE.name
 
 
@@ -45,15 +41,11 @@ def run(lab: Lab, rounds: int) -> Section:
     """Let all of them drain their backlogs in turns."""
     flasky = Entry(lab, of.FLASKY, "flasky", MAILS)
     postgres = Entry(lab, replace(of.FLASKY, store="postgresql"), "flasky_postgres", ON_POSTGRES)
-    two = Entry(lab, of.FLASKY, "flasky_two", FOR_TWO)
-    two_on_postgres = Entry(lab, replace(of.FLASKY, store="postgresql"), "flasky_postgres_two", FOR_TWO_ON_POSTGRES)
     post_office = Entry(lab, replace(of.POST_OFFICE, store="postgresql"), "post_office_postgres", 1000)
     runs: dict[str, Callable[[], float]] = {
         FLASKY: flasky.drain,
-        FLASKY + TWO: partial(two.drain, 2),
         FLASKY + POSTGRES: postgres.drain,
         POST_OFFICE + POSTGRES: post_office.drain,
-        FLASKY + POSTGRES + TWO: partial(two_on_postgres.drain, 2),
     }
     for number, (contender, mails, _) in enumerate(FIELD):
         runs[contender.name] = Entry(lab, contender, f"field{number}", mails).drain
@@ -63,7 +55,7 @@ def run(lab: Lab, rounds: int) -> Section:
         title="Draining a backlog",
         tables=[_field(samples), _databases(samples)],
         sentences=[_setting(), _noise()],
-        bars={name: one for name, one in samples.items() if TWO not in name},
+        bars=samples,
     )
 
 
@@ -78,12 +70,10 @@ def _field(samples: dict[str, Samples]) -> Table:
 
 
 def _databases(samples: dict[str, Samples]) -> Table:
-    table = Table("PostgreSQL, and two workers", "mails/s", "times the other")
-    other, target = samples[POST_OFFICE + POSTGRES], times(least=1.6)
+    table = Table("PostgreSQL", "mails/s", "times the other")
+    other = samples[POST_OFFICE + POSTGRES]
     table.add(POST_OFFICE + POSTGRES, other)
     table.add(FLASKY + POSTGRES, samples[FLASKY + POSTGRES], samples[FLASKY + POSTGRES].median / other.median, times(least=1.5))
-    for name in (FLASKY, FLASKY + POSTGRES):
-        table.add(name + TWO, samples[name + TWO], samples[name + TWO].median / samples[name].median, target)
     return table
 
 
@@ -92,13 +82,9 @@ def _setting() -> str:
     return (
         f"In each round Flask-Outbox sends {MAILS:,} emails to {sink}; each peer sends as many as take it a second or two. A rate "
         "is measured from the first arrival to the last, without the start of the process. The peers' jobs and rows hold rendered "
-        "text and HTML; Flask-Outbox stores the finished message. Two workers get a larger backlog, because they do not start at "
-        "the same moment."
+        "text and HTML; Flask-Outbox stores the finished message."
     )
 
 
 def _noise() -> str:
-    return (
-        "SQLite and PostgreSQL commit to a real disk, which causes most of the variation. On two cores, two workers also compete "
-        "with the sink and the database for the processor."
-    )
+    return "SQLite and PostgreSQL commit to a real disk, which causes most of the variation."

@@ -52,8 +52,8 @@ def run(lab: Lab, rounds: int) -> Section:
     ):
         tables += [_compare(title, of_them, percent, judged=of_them is judged) for percent in (MEDIAN, 99)]
     sentence = (
-        f"{MAILS} emails a round, one every {EVERY * 1000:.0f} ms ({FEW} for the tutorial); the percentiles are over all rounds. An "
-        "email has arrived when the sink writes its 250. Other work on the machine affects the 99th percentile most."
+        f"{MAILS} emails a round, one every {EVERY * 1000:.0f} ms ({FEW} for the tutorial); the percentiles are over all rounds. "
+        "An email has arrived when the sink writes its 250. Other work on the machine affects the 99th percentile most."
     )
     return Section(name="inbox", title="Time to the inbox", tables=tables, sentences=[sentence])
 

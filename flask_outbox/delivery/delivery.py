@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from ..smtp.envelope import Reply
 from ..store.lease import LeaseLost
 from ..store.outbox import BATCH
 from .envelopes import envelope_of, following_envelope
-from .progress import Progress
+from .progress import Progress, Waits
 from .settling.settler import Settler, attempt_of, redact
 
 if TYPE_CHECKING:
@@ -35,8 +34,6 @@ SUPPRESSED = Reply(250, "not transmitted: MAIL_SUPPRESS_SEND is on")
 LONGEST_BATCH = 1.0
 # How often to recover the emails of dead workers, in seconds.
 RECOVER_EVERY = 1.0
-# A server that needs so many seconds for each of so many emails in a row is distant or busy, and gets extra connections.
-SLOW_SECONDS, SLOW_IN_A_ROW = 0.02, 8
 # Longest wait for a server that accepts nothing since it asked to slow down, in seconds; then the pass ends, as it does for an
 # unavailable server, and extra connections are closed.
 LONGEST_PROBE = 2.0
@@ -74,7 +71,7 @@ class Delivery:
         self._stopping = threading.Event()
         self._batch: Batch | None = None
         self.size = BATCH
-        self._seconds: deque[float] = deque(maxlen=SLOW_IN_A_ROW)
+        self._waits = Waits(groups_commits=outbox.groups_commits)
         self._recovered_at = float("-inf")
         self.obstacle = ""
         self.has_left_due = False
@@ -92,8 +89,8 @@ class Delivery:
 
     @property
     def is_slow(self) -> bool:
-        """Return whether the server needed at least SLOW_SECONDS for each of the last emails."""
-        return len(self._seconds) == SLOW_IN_A_ROW and min(self._seconds) >= SLOW_SECONDS
+        """Return whether the delivery waits so much that extra connections would be of use."""
+        return self._waits.are_long
 
     @property
     def is_refused(self) -> bool:
@@ -290,8 +287,8 @@ class Delivery:
             self._settler.settle(batch, email, error, attempt_of(error, started_at, time.monotonic() - begun))
             return
         attempt = attempt_of(reply, started_at, time.monotonic() - begun)
-        self._seconds.append(attempt.seconds)
         self._settler.settle(batch, email, reply, attempt)
+        self._waits.note(attempt.seconds, time.monotonic() - begun - attempt.seconds)
 
     def _transmit(self, batch: Batch, email: Claimed, following: Claimed | None) -> Reply:
         envelope = envelope_of(self._outbox, batch, email)

@@ -100,6 +100,11 @@ class Outbox:
         self._claim = claim_statement(engine.dialect)
         self._recorder = Recorder(engine, self._database, worker, self.acceptances, self.guard)
 
+    @property
+    def groups_commits(self) -> bool:
+        """Return whether commits of several connections share one write to the disk; SQLite has one writer at a time."""
+        return self._engine.dialect.name == "postgresql"
+
     def flush(self) -> None:
         """Flush pending commits to disk; called when nothing is due."""
         self._database.flush()

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from flask_outbox import BULK, URGENT
 from flask_outbox.delivery import delivery
 from flask_outbox.store.models import Health
+from flask_outbox.store.outbox import Outbox
 from flask_outbox.testing import SmtpServer, reply, slow
 from flasky.extensions import db
 from tests.servers import wait_until
@@ -53,9 +54,28 @@ def test_a_slow_server_gets_four_connections_and_each_email_once(smtp: SmtpServe
 
 
 def test_a_quick_server_gets_one_connection(smtp: SmtpServer, put: Put, deliver: Read) -> None:
+    # Quick, but not as quick as the database.
+    smtp.on("DOT", slow(0.01), always=True)
     put_many(put, 80)
     assert deliver() == 80
     assert smtp.connections == 1
+
+
+def test_a_database_that_is_slower_than_the_server_gets_four_connections_if_it_groups_commits(
+    smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = Outbox.settle_sent
+
+    def settle_on_a_slow_disk(*arguments: Any) -> bool:
+        time.sleep(0.01)
+        return settle(*arguments)
+
+    monkeypatch.setattr(Outbox, "settle_sent", settle_on_a_slow_disk)
+    put_many(put, 80)
+    assert deliver() == 80
+    assert statuses() == ["sent"] * 80
+    assert_each_once(smtp, 80)
+    assert smtp.most_open == (4 if db.engine.dialect.name == "postgresql" else 1)
 
 
 @pytest.mark.parametrize("connections", [1, 2])
