@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app
@@ -171,6 +172,8 @@ class Worker:
         self._silent_until = float("-inf")
         self._stopping = threading.Event()
         self._ended = threading.Event()
+        # A signal may interrupt the main thread while it holds an Event's lock or starts a thread; this queue needs no such lock.
+        self._asked_to_stop: SimpleQueue[None] = SimpleQueue()
         self._end = threading.Thread(target=self._stop_thread, name="end", daemon=True)
 
     def run(self, *, burst: bool = False) -> str:
@@ -181,6 +184,7 @@ class Worker:
         Worker.current = self
         # RQ's bookkeeping for the job must not delay the email that it has rung for.
         sys.setswitchinterval(SWITCH_INTERVAL)
+        self._end.start()
         self._install_handlers()
         self.thread.start()
         log.info("mail worker started")
@@ -198,17 +202,22 @@ class Worker:
 
     def stop(self) -> None:
         """Stop the worker within four seconds, whatever hangs; also called from the signal handler."""
-        # In a thread, because a lock may be held by the main thread that the signal has interrupted.
-        with suppress(RuntimeError):  # already started
-            self._end.start()
+        self._asked_to_stop.put(None)
 
     def _stop_thread(self) -> None:
+        """Wait for ``stop``, and end the process if it has not ended in time: RQ's loop may unregister from a Redis that hangs."""
+        self._asked_to_stop.get()
         end = time.monotonic() + EXIT_WITHIN
         self._stopping.set()
-        self.thread.stop()
+        try:
+            self.thread.stop()
+        except Exception:
+            log.exception("stopping failed with an unexpected error; leases that are not released expire by themselves")
         if not self._ended.wait(max(end - time.monotonic(), UNREGISTER_WITHIN)):
-            # RQ's loop is unregistering from a Redis that hangs. All emails are released, so exiting loses nothing.
-            logging.shutdown()
+            # All emails are released, so exiting loses nothing. In a thread, because the main thread may hold a handler's lock.
+            flushing = threading.Thread(target=logging.shutdown, daemon=True)
+            flushing.start()
+            flushing.join(UNREGISTER_WITHIN)
             os._exit(0)
 
     def _listen(self) -> None:
