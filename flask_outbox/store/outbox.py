@@ -224,10 +224,12 @@ class Outbox:
 
     def settle_sent(self, batch: Batch, email: Claimed, attempt: Try) -> bool:
         """Record that the server has accepted *email*, even after the lease was lost, unless another worker has claimed it."""
-        with self.acceptances.recording(email.id, attempt):
+        self.acceptances.begin(email.id, attempt)
+        is_recorded = False
+        try:
             is_recorded = self._recorder.record(batch, email, attempt, Status.SENT, tries=email.tries + 1)
-        if is_recorded:
-            self.acceptances.forget(email.id)
+        finally:
+            self.acceptances.end(email.id, is_recorded=is_recorded)
         return is_recorded
 
     def settle_refused(self, batch: Batch, email: Claimed, attempt: Try) -> bool:

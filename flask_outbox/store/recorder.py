@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .database.connection import reason
@@ -13,7 +13,7 @@ from .models import Status
 from .statements import SettleStatements, erase_secret, record_unclaimed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from sqlalchemy.engine import Connection, Engine
 
@@ -46,19 +46,16 @@ class Acceptances:
         self._known: dict[int, Try] = {}
         self._under_way: set[int] = set()
 
-    @contextmanager
-    def recording(self, email_id: int, attempt: Try) -> Iterator[None]:
-        """Remember that the server accepted the email in *attempt*, until ``forget``; inside the block it is being recorded."""
+    def begin(self, email_id: int, attempt: Try) -> None:
+        """Remember that the server accepted the email in *attempt*, which is about to be recorded."""
         self._known[email_id] = attempt
         self._under_way.add(email_id)
-        try:
-            yield
-        finally:
-            self._under_way.discard(email_id)
 
-    def forget(self, email_id: int) -> None:
-        """Forget the email, because it is recorded."""
-        self._known.pop(email_id, None)
+    def end(self, email_id: int, *, is_recorded: bool) -> None:
+        """Note that nobody is recording the email any more, and forget it if it *is_recorded*."""
+        self._under_way.discard(email_id)
+        if is_recorded:
+            self._known.pop(email_id, None)
 
     def attempt_of(self, email_id: int) -> Try | None:
         """Return the attempt in which the server accepted the email, if that is not recorded yet."""

@@ -120,5 +120,6 @@ class Pace:
 
     def _measure_from(self, begun: float) -> None:
         """Begin a new measurement if there was nothing to send before *begun*."""
-        if not self.is_blocked and begun - self._accepted_at > IDLE + 1 / self.speed:
+        idle = begun - self._accepted_at
+        if idle > IDLE and not self.is_blocked and idle > IDLE + 1 / self.speed:
             self._accepted, self._began_at = 0, begun

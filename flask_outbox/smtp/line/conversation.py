@@ -42,11 +42,12 @@ class Announced(NamedTuple):
 
     email: Envelope
     way: Way
+    commands: list[str]
 
     @property
     def written(self) -> int:
         """Return how many of its commands are written."""
-        return 1 if self.way is Way.SINGLE else 3
+        return 1 if self.way is Way.SINGLE else len(self.commands)
 
 
 class Conversation(SmtpConnection):
@@ -93,7 +94,8 @@ class Conversation(SmtpConnection):
         Raises Refused, Deferred or Unavailable; smtplib.SMTPServerDisconnected if the connection broke before
         the message was on its way: then the caller may try again over a new connection.
         """
-        misfit = self._misfit(email)
+        # An announced envelope was checked when it was written.
+        misfit = self._misfit(email) if self._announced is None else None
         if misfit is not None:
             raise misfit
         self._guard = guard
@@ -128,8 +130,9 @@ class Conversation(SmtpConnection):
         announced, self._announced = self._announced, None
         if announced is not None and announced.email != email:
             self._break("the server waits for another message")
-        commands, way = self._commands(email), announced.way if announced else self._way
-        refusal = self._read_announced(commands, announced) if announced else self._ask(commands, way)
+        way = announced.way if announced else self._way
+        commands = announced.commands if announced else self._commands(email)
+        refusal = self._read_announced(announced) if announced else self._ask(commands, way)
         while refusal is not None and self.sock is not None and way > Way.SINGLE and is_about_order(refusal.reply):
             # Nothing has happened to this email. The same, with fewer commands at a time, shows what the server means.
             way = Way(way - 1)
@@ -139,11 +142,11 @@ class Conversation(SmtpConnection):
         if refusal is not None:
             raise verdict(refusal.stage, refusal.reply)
 
-    def _read_announced(self, commands: list[str], announced: Announced) -> Refusal | None:
+    def _read_announced(self, announced: Announced) -> Refusal | None:
         """Read the replies to an envelope that is announced, and learn from them."""
         is_behind = announced.way is Way.BEHIND
         try:
-            refusal = self._ask(commands, announced.way, announced.written)
+            refusal = self._ask(announced.commands, announced.way, announced.written)
             if refusal is not None and self.sock is None and is_about_order(refusal.reply):
                 self._break("the server has lost the order of the commands")
         except (smtplib.SMTPServerDisconnected, Unavailable):
@@ -219,13 +222,14 @@ class Conversation(SmtpConnection):
         data = source.replace(b"\r\n.", b"\r\n..")
         data += b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
         note_message(len(data))
-        announced = Announced(following, self._way) if following is not None and not self._misfit(following) else None
+        announced = None
+        if following is not None and not self._misfit(following):
+            announced = Announced(following, self._way, self._commands(following))
         is_behind = announced is not None and announced.way is Way.BEHIND
         if announced is not None and is_behind:
             # RFC 2920, 3.1: more commands may follow the final dot at once.
-            commands = self._commands(announced.email)
-            note_commands(*commands)
-            data += _lines(commands)
+            note_commands(*announced.commands)
+            data += _lines(announced.commands)
         try:
             self.send(data)
             self._reply_timeout, self._may_poll = self.timeout * DOT_TIMEOUT_FACTOR, is_behind
@@ -253,7 +257,7 @@ class Conversation(SmtpConnection):
                 return
             # The message is accepted, and no guard may raise before the caller knows it: these commands transmit no message.
             self._guard = no_guard
-            commands = self._commands(announced.email)[: announced.written]
+            commands = announced.commands[: announced.written]
             note_commands(*commands)
             with suppress(smtplib.SMTPServerDisconnected):
                 self.send(_lines(commands))

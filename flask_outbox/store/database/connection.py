@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import sqlalchemy as sa
 
@@ -37,6 +37,8 @@ class WorkerConnection:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        driver: Any = engine.dialect.dbapi
+        self._driver_error: type[Exception] = driver.Error
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._connection: Connection | None = None
         self._fsynced_at, self._is_fsynced = 0.0, True
@@ -47,8 +49,12 @@ class WorkerConnection:
         if self._connection is None:
             self._connection = connect(self._engine)
         try:
-            with translated(self._connection):
-                yield self._connection
+            yield self._connection
+        except self._driver_error as error:
+            try:
+                raise_translated(self._connection, error)
+            finally:
+                self._drop()
         except sa.exc.SQLAlchemyError:
             self._drop()
             raise
@@ -135,12 +141,19 @@ def connect(engine: Engine) -> Connection:
 
 @contextmanager
 def translated(connection: Connection) -> Iterator[None]:
-    """Raise SQLAlchemy's error for one of the driver, and invalidate *connection* if it is lost, as Core does."""
+    """Raise SQLAlchemy's error for one of the driver; see ``raise_translated``."""
     driver: Any = connection.dialect.dbapi
     try:
         yield
     except driver.Error as error:
-        connection._handle_dbapi_exception(error, "a prepared statement", None, None, None)  # noqa: SLF001 - the one place that decides what is lost, for the whole pool
+        raise_translated(connection, error)
+
+
+def raise_translated(connection: Connection, error: Exception) -> NoReturn:
+    """Raise SQLAlchemy's error for an *error* of the driver, and invalidate *connection* if it is lost, as Core does."""
+    handle: Any = connection._handle_dbapi_exception  # noqa: SLF001 - the one place that decides what is lost, for the whole pool
+    handle(error, "a prepared statement", None, None, None)
+    raise error
 
 
 def reason(error: Exception) -> str:

@@ -210,10 +210,11 @@ def test_nobody_in_the_process_releases_or_recovers_what_is_being_recorded(
     put()
     batch = box.claim()
     (email,) = batch.open.values()
-    with acceptances.recording(email.id, ACCEPTED):
-        assert other.recover() == 0
-        other.release_lease(batch.token)
-        assert statuses() == ["sending"]
+    acceptances.begin(email.id, ACCEPTED)
+    assert other.recover() == 0
+    other.release_lease(batch.token)
+    assert statuses() == ["sending"]
+    acceptances.end(email.id, is_recorded=False)
     other.release_lease(batch.token)
     assert statuses() == ["sending"]
     assert stranger.recover() == 1
@@ -224,8 +225,8 @@ def test_what_this_process_knows_to_be_accepted_is_recorded_instead_of_sent_agai
 ) -> None:
     state = quiet.extensions["mail"]
     email = put()
-    with state._acceptances.recording(email.id, ACCEPTED):
-        pass
+    state._acceptances.begin(email.id, ACCEPTED)
+    state._acceptances.end(email.id, is_recorded=False)
     assert state.deliver() == 1
     assert statuses() == ["sent"]
     assert outcomes() == [("sent", 250)]
