@@ -164,12 +164,13 @@ def reason(error: Exception) -> str:
 
 def _set_fsync(connection: Connection, *, on: bool) -> None:
     """Set whether a commit on this SQLite *connection* waits for the disk: as the app has configured it, or not at all."""
-    info, cursor = connection.info, connection.connection.cursor()
+    info = connection.info
     if "synchronous" not in info:
-        info["synchronous"] = info["synchronous now"] = cursor.execute("PRAGMA synchronous").fetchone()[0]
+        found = connection.connection.cursor().execute("PRAGMA synchronous").fetchone()
+        info["synchronous"] = info["synchronous now"] = found[0]
     level = info["synchronous"] if on else min(info["synchronous"], NO_FSYNC)
     if level != info["synchronous now"]:
-        cursor.execute(f"PRAGMA synchronous = {level}")
+        connection.connection.cursor().execute(f"PRAGMA synchronous = {level}")
         info["synchronous now"] = level
 
 
