@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.strangers.stranger import Stranger
 
-ROUNDS, EMAILS = (10, 200) if LONG else (2, 50)
+ROUNDS, EMAILS = (2, 1000) if LONG else (2, 50)
 FAST = [
     python.Aiosmtpd,
     *([debian.Exim, debian.OpenSmtpd, debian.Sendmail, node.Haraka, node.NodeSmtpServer, debian.OwnPostfix] if LONG else []),
@@ -117,7 +117,11 @@ class Drain:
         """Each email is in the mailbox once and unchanged, or failed for its own reason."""
         wanted = set(self.kinds) - self.refused()
         assert self.statuses() == Counter(sent=len(wanted), failed=len(self.refused()))
-        wait_until(lambda: self._count() >= len(wanted), 120, f"the arrival of {len(wanted)} emails, {self._count()} so far")
+        wait_until(
+            lambda: self._count() >= len(wanted),
+            self.stranger.patience,
+            f"the arrival of {len(wanted)} emails, {self._count()} so far",
+        )
         arrived = [source for source in self.stranger.arrived() if letters.number_of(source)[0] == "Number"]
         counts = Counter(letters.number_of(source)[1] for source in arrived)
         assert set(counts) == wanted

@@ -106,7 +106,8 @@ class Sendmail(Debian):
     name = "Sendmail"
     packages = "sendmail-bin sensible-mda"
     refuses = False
-    patience = 300.0
+    # Under load it leaves emails in its queue, until the next run in ten minutes.
+    patience = 1500.0
     serve = """
 printf 'example.com\\nxn--exmple-cua.com\\n' >> /etc/mail/local-host-names
 sed -i "/^MAILER_DEFINITIONS/i FEATURE(\\`accept_unresolvable_domains')dnl" /etc/mail/sendmail.mc
