@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from flask_outbox.store import lease, models
-from flask_outbox.store.database import connection
+from flask_outbox.store import lease
+from flask_outbox.store.database import clock
 from flask_outbox.store.lease import LEASE, LeaseLost
 from flask_outbox.store.models import Base, Status, contents, emails
 from flask_outbox.store.operations import actions
@@ -49,8 +49,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.clock = Clock()
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(lease, "time", self.clock)
-        for module in (models, connection):
-            self.patch.setattr(module, "host_now", self.clock.now)
+        self.patch.setattr(clock, "host_now", self.clock.now)
         self.folder = Path(tempfile.mkdtemp(prefix="flasky-machine-"))
         self.engine = sa.create_engine(f"sqlite:///{self.folder / 'machine.sqlite3'}")
         sa.event.listen(self.engine, "connect", sqlite._on_connect)

@@ -126,8 +126,9 @@ class Drain:
         counts = Counter(letters.number_of(source)[1] for source in arrived)
         assert set(counts) == wanted
         assert max(counts.values()) == 1
-        sources = {letters.number_of(source)[1]: letters.text_of(source) for _, source in self._rows(len(self.kinds))}
-        changed = [number for source in arrived if letters.text_of(source) != sources[number := letters.number_of(source)[1]]]
+        read = letters.content_of if self.stranger.recodes else letters.text_of
+        sources = {letters.number_of(source)[1]: read(source) for _, source in self._rows(len(self.kinds))}
+        changed = [number for source in arrived if read(source) != sources[number := letters.number_of(source)[1]]]
         assert [self.kinds[number] for number in changed] == []
 
     def _count(self) -> int:

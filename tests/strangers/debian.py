@@ -106,6 +106,7 @@ class Sendmail(Debian):
     name = "Sendmail"
     packages = "sendmail-bin sensible-mda"
     refuses = False
+    recodes = True
     # Under load it leaves emails in its queue, until the next run in ten minutes.
     patience = 1500.0
     serve = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from email import message_from_bytes
 from typing import TYPE_CHECKING, Any
 
 from flask_mail import Attachment
@@ -58,5 +59,14 @@ def number_of(source: bytes) -> tuple[str, int]:
 
 def text_of(source: bytes) -> bytes:
     """Return the body of *source* without what a mailbox may change: line ends, "From " at a line's start, empty last lines."""
-    body = source.replace(b"\r\n", b"\n").partition(b"\n\n")[2]
-    return re.sub(rb"^>*From ", b"From ", body, flags=re.MULTILINE).rstrip(b"\n")
+    return _tidy(source.replace(b"\r\n", b"\n").partition(b"\n\n")[2])
+
+
+def content_of(source: bytes) -> bytes:
+    """Return what all parts of *source* say, decoded: some servers write another transfer encoding when they deliver."""
+    parts = [part for part in message_from_bytes(source).walk() if not part.is_multipart()]
+    return b"\n--\n".join(_tidy(part.get_payload(decode=True).replace(b"\r\n", b"\n")) for part in parts)  # type: ignore[union-attr] # bytes, as it is no multipart
+
+
+def _tidy(text: bytes) -> bytes:
+    return re.sub(rb"^>*From ", b"From ", text, flags=re.MULTILINE).rstrip(b"\n")

@@ -30,6 +30,8 @@ class Stranger:
     name = ""
     # How long it may take to install and start, in seconds.
     patience = 120.0
+    # Whether it writes another transfer encoding when it delivers.
+    recodes = False
     # Whether it refuses noone@example.com.
     refuses = True
     # How many emails smtplib may send over one connection, which does not find out by itself.

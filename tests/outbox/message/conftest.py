@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def context() -> Iterator[None]:
+def flask_mail_context() -> Iterator[None]:
     """An app context with Flask-Mail's own extension."""
     app = Flask("test")
     flask_mail.Mail(app)

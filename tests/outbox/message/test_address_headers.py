@@ -14,7 +14,7 @@ from flask_outbox.message.address import parse_list
 from flask_outbox.message.writer import write
 from tests.outbox.readers import check_raw
 
-pytestmark = pytest.mark.usefixtures("context")
+pytestmark = pytest.mark.usefixtures("flask_mail_context")
 
 NAMES = [
     "Sender",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flask_outbox.testing import SmtpServer
     from tests.outbox.readers import Reading
 
-pytestmark = pytest.mark.usefixtures("context")
+pytestmark = pytest.mark.usefixtures("flask_mail_context")
 
 BREAKS = ["\r\n", "\r", "\n", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"]
 OTHERS = ["\0", "\x1b", "\x7f", "\ud83d", "\udc80"]
