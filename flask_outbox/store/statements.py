@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from .database.clock import Now
-from .database.connection import translated
+from .database.connection import driver_cursor, translated
 from .database.sqlite_lock import take_write_lock
 from .lease import Claimed, LeaseEnd
 from .models import Status, attempts, contents, emails
@@ -104,11 +104,11 @@ class InsertStatements:
         content = new[0].content
         with translated(connection):
             take_write_lock(connection)
-            cursor = connection.connection.cursor()
-            self._content.execute(cursor, content)
-            for email in new:
-                email.content_id = content.id
-                self._email.execute(cursor, email)
+            with driver_cursor(connection) as cursor:
+                self._content.execute(cursor, content)
+                for email in new:
+                    email.content_id = content.id
+                    self._email.execute(cursor, email)
 
 
 # Claim
@@ -206,14 +206,14 @@ class SettleStatements:
 
         If it was lost, the email is not changed, but the attempt is recorded, because it was made.
         """
-        cursor = connection.connection.cursor()
-        if attempt is None:
-            return bool(self._settle.execute(cursor, settled))
-        if self._both is not None and self._both.execute(cursor, settled | attempt):
-            return True
-        is_mine = self._both is None and bool(self._settle.execute(cursor, settled))
-        self._insert_attempt.execute(cursor, attempt)
-        return is_mine
+        with driver_cursor(connection) as cursor:
+            if attempt is None:
+                return bool(self._settle.execute(cursor, settled))
+            if self._both is not None and self._both.execute(cursor, settled | attempt):
+                return True
+            is_mine = self._both is None and bool(self._settle.execute(cursor, settled))
+            self._insert_attempt.execute(cursor, attempt)
+            return is_mine
 
 
 def record_unclaimed(connection: Connection, settled: dict[str, Any]) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+import traceback
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -204,6 +206,26 @@ def test_a_race_for_one_key_has_one_winner_and_no_error(app: Flask, *, joins: bo
     assert all(one == results[0] for one in results), results
     assert len(rows()) == 10
     assert db.session.scalar(sa.select(sa.func.count()).select_from(User)) == (30 if joins else 0)
+
+
+def test_an_error_leaves_no_cursor_open_for_the_garbage_collector(app: Flask) -> None:
+    """Collected by the thread that holds SQLite's lock, an open cursor would wait for a connection that waits for that lock."""
+    if db.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL's driver resets no cursor when it is collected")
+    with db.engine.connect() as connection:
+        connection.execute(sa.text("CREATE TRIGGER refuses BEFORE INSERT ON mail_email BEGIN SELECT RAISE(ABORT, 'no'); END"))
+    with pytest.raises(sa.exc.IntegrityError) as failed:
+        enqueue(message())
+    with db.engine.connect() as connection:
+        connection.execute(sa.text("DROP TRIGGER refuses"))
+    error = failed.value.orig
+    assert isinstance(error, sqlite3.IntegrityError)
+    frames = [frame for frame, _ in traceback.walk_tb(failed.tb)] + [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    cursors = {value for frame in frames for value in frame.f_locals.values() if isinstance(value, sqlite3.Cursor)}
+    assert cursors
+    for cursor in cursors:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed cursor"):
+            cursor.fetchone()
 
 
 def test_a_race_in_which_one_wants_more_recipients_serves_all(app: Flask) -> None:

@@ -7,7 +7,7 @@ of BEGIN and COMMIT. On SQLite not every commit waits for the disk.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import sqlalchemy as sa
@@ -110,7 +110,8 @@ class WorkerConnection:
                 return
             if not self._is_fsynced:
                 # A checkpoint fsyncs; an empty commit would not.
-                connection.connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                with driver_cursor(connection) as cursor:
+                    cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
                 self._is_fsynced = True
             _set_fsync(connection, on=True)
 
@@ -137,6 +138,16 @@ def connect(engine: Engine) -> Connection:
     """
     connection = engine.connect()
     return connection if engine.dialect.name == "sqlite" else connection.execution_options(isolation_level=ISOLATION)
+
+
+def driver_cursor(connection: Connection) -> closing[Any]:
+    """Return a cursor of the driver that is closed when its block ends, however it ends.
+
+    A cursor that an error leaves open lives in the error's traceback until Python's garbage collector finds it, in whichever thread
+    that runs. SQLite's driver resets it there, and waits until its connection does nothing. If that connection waits for the write
+    lock, and the thread holds the lock, both wait until the busy timeout.
+    """
+    return closing(connection.connection.cursor())
 
 
 @contextmanager
@@ -166,11 +177,12 @@ def _set_fsync(connection: Connection, *, on: bool) -> None:
     """Set whether a commit on this SQLite *connection* waits for the disk: as the app has configured it, or not at all."""
     info = connection.info
     if "synchronous" not in info:
-        found = connection.connection.cursor().execute("PRAGMA synchronous").fetchone()
-        info["synchronous"] = info["synchronous now"] = found[0]
+        with driver_cursor(connection) as cursor:
+            info["synchronous"] = info["synchronous now"] = cursor.execute("PRAGMA synchronous").fetchone()[0]
     level = info["synchronous"] if on else min(info["synchronous"], NO_FSYNC)
     if level != info["synchronous now"]:
-        connection.connection.cursor().execute(f"PRAGMA synchronous = {level}")
+        with driver_cursor(connection) as cursor:
+            cursor.execute(f"PRAGMA synchronous = {level}")
         info["synchronous now"] = level
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,17 +22,18 @@ def take_write_lock(connection: Connection) -> None:
     driver: Any = connection.connection.driver_connection
     if not isinstance(driver, sqlite3.Connection) or driver.in_transaction:
         return
-    cursor, info = driver.cursor(), connection.info
-    if "busy_timeout" not in info:
-        info["busy_timeout"] = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
-    cursor.execute("PRAGMA busy_timeout = 0")
-    try:
-        for _ in range(POLLS):
-            try:
-                cursor.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                time.sleep(POLL_EVERY)
-            else:
-                return
-    finally:
-        cursor.execute(f"PRAGMA busy_timeout = {info['busy_timeout']}")
+    info = connection.info
+    with closing(driver.cursor()) as cursor:
+        if "busy_timeout" not in info:
+            info["busy_timeout"] = cursor.execute("PRAGMA busy_timeout").fetchone()[0]
+        cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            for _ in range(POLLS):
+                try:
+                    cursor.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError:
+                    time.sleep(POLL_EVERY)
+                else:
+                    return
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {info['busy_timeout']}")
