@@ -13,6 +13,7 @@ from .direct import Message
 from .message.header import as_text
 from .message.templates import full_context, render
 from .message.writer import write
+from .origin import current_origin
 from .signals import announce
 from .state import current_state
 from .store.enqueue import envelope_values
@@ -71,9 +72,10 @@ def enqueue(  # noqa: PLR0913 - each is a decision of the caller
     *envelope_from* instead of the sender. Raises InvalidMessage, and stores nothing, if the message could never be sent.
     """
     state = current_state()
-    fields = envelope_values(send_at=send_at, expires_at=expires_at, priority=priority, key=key)
+    template = vars(message).get("template")
+    fields = envelope_values(send_at=send_at, expires_at=expires_at, priority=priority, key=key, template=template)
     written = write(message, send_at=fields.get("send_at"), envelope_from=envelope_from)
     with state.database.session(session) as current:
-        emails = state.enqueuer.enqueue(current, message, written, fields, secret=secret)
+        emails = state.enqueuer.enqueue(current, message, written, fields, current_origin(), secret=secret)
         announce(state.app, message, lambda: [email for email in emails if email.message_id == written.message_id])
         return emails

@@ -25,13 +25,13 @@ class MailMerge:
     """The *template* pair, the *subject* and *headers*, in the mail environment of the current app.
 
     The subject and the values of the headers are Jinja templates, too. A merge with a List-Unsubscribe gets a List-Id (RFC 2919)
-    from the name of the template and the sender's domain, unless *headers* have one. Raises InvalidMessage if the subject, a header
-    or a half of the pair is missing or broken.
+    from the name of the template and the sender's domain, unless *headers* have one. ``template`` is the pair's name. Raises
+    InvalidMessage if the subject, a header or a half of the pair is missing or broken.
     """
 
     def __init__(self, subject: str, template: str, headers: Mapping[str, str] | None = None) -> None:
         state = current_state()
-        self._templates, self._template, self._settings = state.templates, template, state.settings
+        self._templates, self.template, self._settings = state.templates, template, state.settings
         self._subject = self._compile(as_text(subject, "the subject"), "the subject")
         self._headers = {name: self._compile(value, f"the header {name}") for name, value in (headers or {}).items()}
         for name in halves(template):
@@ -43,7 +43,7 @@ class MailMerge:
         context = full_context(current_app, values)
         with explained("the subject"):
             subject = self._subject.render(context)
-        text, html = render(self._templates, self._template, context)
+        text, html = render(self._templates, self.template, context)
         message = Message(self._settings.subject_prefix + subject, [to], text, html, sender=self._settings.template_sender)
         message.extra_headers = self._render_headers(context, message)
         return message
@@ -62,7 +62,7 @@ class MailMerge:
                 headers[name] = value.render(context)
         names = {name.lower() for name in headers}
         if "list-unsubscribe" in names and "list-id" not in names and message.sender:
-            headers["List-Id"] = _list_id(self._template, parse(message.sender, "sender").domain)
+            headers["List-Id"] = _list_id(self.template, parse(message.sender, "sender").domain)
         return headers
 
 

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from ..errors import InvalidMessage
 from ..message.address import parse
 from ..message.writer import write
+from ..origin import current_origin
 from ..store.enqueue import content_values, envelope_values
 from ..store.models import Priority, contents, emails
 
@@ -166,10 +167,11 @@ class Sending:
         envelope = self._envelope()
         # Sorted, so that two concurrent sendings cannot deadlock.
         ordered = sorted(messages.items())
+        origin = current_origin()
         with self.engine.begin() as connection:
             ids = connection.scalars(
                 sa.insert(contents).returning(contents.c.id, sort_by_parameter_order=True),
-                [content_values(message) for _, message in ordered],
+                [content_values(message, origin) for _, message in ordered],
             )
             rows = [
                 {"content_id": content_id, "recipient": recipient, **envelope}
@@ -187,4 +189,4 @@ class Sending:
         return {recipient: value for recipient, value in people.items() if recipient not in stored}
 
     def _envelope(self) -> dict[str, Any]:
-        return envelope_values(send_at=self.send_at, expires_at=None, priority=self.priority, key=self.key)
+        return envelope_values(send_at=self.send_at, priority=self.priority, key=self.key, template=self.merge.template)

@@ -129,6 +129,14 @@ class Delivery:
             self._transport.close()
         self._outbox.close()
 
+    def beat(self, doing: str, started: float) -> None:
+        """Record in the database that this worker is alive, and what it is *doing*; *started* is ``time.monotonic()`` then."""
+        self._outbox.presence.beat(doing, started)
+
+    def leave(self) -> None:
+        """Record in the database that this worker has ended."""
+        self._outbox.presence.leave()
+
     def on_idle(self, *, disconnect: bool = False) -> None:
         """Flush pending commits to disk and close an idle SMTP connection.
 

@@ -75,6 +75,7 @@ class DeliveryThread:
         self._delivered_at = float("-inf")
         self._is_idle = threading.Event()
         self._obstacle = ""
+        self._started = time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mail-delivery", daemon=True)
 
@@ -164,6 +165,9 @@ class DeliveryThread:
             with self._pass_ended:
                 self._served = self._heard
                 self._pass_ended.notify_all()
+        if self._couriers is not None:
+            with suppress(Exception):  # an operator sees that it was not seen for a while
+                self._couriers.leave()
         self._drop()
 
     def _hear(self) -> None:
@@ -190,6 +194,8 @@ class DeliveryThread:
                 self._is_idle.set()
             if not self._has_more_before(until, couriers):
                 break
+            couriers.beat("delivering", self._started)
+        couriers.beat(couriers.obstacle or "waiting for mail", self._started)
         couriers.on_idle(disconnect=self._shares_pool)
 
     def _is_burst(self, count: int) -> bool:

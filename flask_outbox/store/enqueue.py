@@ -10,13 +10,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, make_transient_to_detached
 
 from ..errors import InvalidMessage
-from .models import KEY_LENGTH, Content, Email, Status
+from .models import KEY_LENGTH, NAME_LENGTH, Content, Email, Status
 from .transaction import Entry, Owner, is_in_progress, join
 
 if TYPE_CHECKING:
     from flask_mail import Message
 
     from ..message.writer import WrittenMessage
+    from ..origin import Origin
     from .statements import InsertStatements
 
 # The largest SMALLINT.
@@ -31,12 +32,13 @@ class Enqueuer:
         self._owner = owner
 
     def enqueue(
-        self, session: Session, message: Message, written: WrittenMessage, fields: dict[str, Any], *, secret: bool
+        self, session: Session, message: Message, written: WrittenMessage, fields: dict[str, Any], origin: Origin, *, secret: bool
     ) -> list[Email]:
         """Store *written* through *session*, and return one Email for each recipient.
 
-        *fields* are the envelope's columns, from ``envelope_values``. With work in progress the emails join it, else they are
-        committed at once. If an email with the same key and recipient exists, that one is returned.
+        *fields* are the columns of ``Email`` that all recipients share, from ``envelope_values``, and *origin* is the request or
+        command that it comes from. With work in progress the emails join it, else they are committed at once. If an email with the
+        same key and recipient exists, that one is returned.
         """
         key = fields["key"]
         joins = is_in_progress(session)
@@ -45,7 +47,7 @@ class Enqueuer:
             session.flush()
         existing = _existing(session, key, written)
         while missing := [address.envelope for address in written.recipients if address.envelope not in existing]:
-            new = _make(written, missing, fields, secret=secret)
+            new = _make(missing, fields, content_values(written, origin, secret=secret))
             try:
                 self._store(session, list(new.values()), message, joins=joins)
             except sa.exc.IntegrityError:
@@ -84,7 +86,14 @@ class Enqueuer:
         session.add_all(new)
 
 
-def envelope_values(*, send_at: datetime | None, expires_at: datetime | None, priority: int, key: str | None) -> dict[str, Any]:
+def envelope_values(
+    *,
+    send_at: datetime | None = None,
+    expires_at: datetime | None = None,
+    priority: int,
+    key: str | None = None,
+    template: str | None = None,
+) -> dict[str, Any]:
     """Return the columns of ``Email`` that are the same for every recipient; raise InvalidMessage for an impossible value.
 
     Without *send_at* the database sets the times, by its own clock.
@@ -96,10 +105,11 @@ def envelope_values(*, send_at: datetime | None, expires_at: datetime | None, pr
         "priority": _priority(priority),
         "expires_at": _moment(expires_at, "expires_at"),
         "key": _key(key),
+        "template": cut(template),
     } | ({} if first is None else {"send_at": first, "due_since": first})
 
 
-def content_values(written: WrittenMessage, *, secret: bool = False) -> dict[str, Any]:
+def content_values(written: WrittenMessage, origin: Origin, *, secret: bool = False) -> dict[str, Any]:
     """Return the columns of ``Content`` for a written message."""
     return {
         "message_id": written.message_id,
@@ -108,7 +118,14 @@ def content_values(written: WrittenMessage, *, secret: bool = False) -> dict[str
         "source": written.source,
         "size": len(written.source),
         "secret": secret,
+        "request_id": cut(origin.request_id),
+        "origin": cut(origin.what),
     }
+
+
+def cut(name: str | None) -> str | None:
+    """Return as much of *name* as its column takes."""
+    return name and name[:NAME_LENGTH]
 
 
 def _priority(value: int) -> int:
@@ -145,8 +162,8 @@ def _existing(session: Session, key: str | None, written: WrittenMessage) -> dic
     return {email.recipient: email for email in found}
 
 
-def _make(written: WrittenMessage, recipients: list[str], fields: dict[str, Any], *, secret: bool) -> dict[str, Email]:
-    content = Content(**content_values(written, secret=secret))
+def _make(recipients: list[str], fields: dict[str, Any], values: dict[str, Any]) -> dict[str, Email]:
+    content = Content(**values)
     return {
         recipient: Email(content=content, recipient=recipient, recipient_lower=recipient.lower(), **fields)
         for recipient in recipients

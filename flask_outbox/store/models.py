@@ -2,7 +2,8 @@
 
 ``Content`` is a finished MIME message; ``Email`` is one envelope, that message for one recipient; ``Attempt`` is one attempt
 to transmit it. ``Health`` is a single row that exists only while the SMTP server cannot be used; ``Slowdown`` is one row for
-each worker that the server has asked to slow down. ``OAuthToken`` is an account's current refresh token.
+each worker that the server has asked to slow down. ``OAuthToken`` is an account's current refresh token. ``Worker`` is one row for
+each worker that is running; ``Audit`` is one action of an operator, and ``AuditedEmail`` one email that it has changed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from .database.clock import Now, UTCDateTime
 # RFC 5321, 4.5.3.1: 64 for the local part, the @, 255 for the domain.
 ADDRESS_LENGTH = 320
 KEY_LENGTH = 200
+# Longer names of templates, workers, operators and the like are cut.
+NAME_LENGTH = 200
 
 
 class Base(DeclarativeBase):
@@ -72,6 +75,9 @@ class Content(Base):
     size: Mapped[int]
     secret: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(default=Now())
+    # The id of the request that enqueued it, and what that was: "POST /orders/<int:id>", or "flask mail send".
+    request_id: Mapped[str | None] = mapped_column(sa.String(NAME_LENGTH))
+    origin: Mapped[str | None] = mapped_column(sa.String(NAME_LENGTH))
 
 
 def _lower_recipient(context: Any) -> str:
@@ -103,6 +109,10 @@ class Email(Base):
     reply: Mapped[str | None] = mapped_column(sa.Text)
     created_at: Mapped[datetime] = mapped_column(default=Now())
     finished_at: Mapped[datetime | None]
+    # Why it failed: the reply without what differs between alike failures. None unless it failed.
+    failure: Mapped[str | None] = mapped_column(sa.String(NAME_LENGTH))
+    # The template pair that it was made from, such as mail/welcome.
+    template: Mapped[str | None] = mapped_column(sa.String(NAME_LENGTH))
 
     content: Mapped[Content] = relationship(lazy="joined", innerjoin=True)
     attempts: Mapped[list[Attempt]] = relationship(order_by="Attempt.id", viewonly=True)
@@ -134,6 +144,22 @@ class Email(Base):
         ),
         sa.Index("ix_mail_email_status", "status", "id"),
         sa.Index("ix_mail_email_recipient", "recipient_lower", "id"),
+        # To count alike failures, and find the first and the last, without reading a row.
+        sa.Index(
+            "ix_mail_email_failure",
+            "failure",
+            "id",
+            "finished_at",
+            sqlite_where=sa.text("status = 'failed'"),
+            postgresql_where=sa.text("status = 'failed'"),
+        ),
+        sa.Index(
+            "ix_mail_email_template",
+            "template",
+            "id",
+            sqlite_where=sa.text("template IS NOT NULL"),
+            postgresql_where=sa.text("template IS NOT NULL"),
+        ),
     )
 
     def __repr__(self) -> str:
@@ -212,6 +238,52 @@ class OAuthToken(Base):
     lease_until: Mapped[datetime | None]
 
 
+class Worker(Base):
+    """One row for each worker that is running, and for each that was killed: since when, when it was last seen, doing what."""
+
+    __tablename__ = "mail_worker"
+
+    name: Mapped[str] = mapped_column(sa.String(100), primary_key=True)
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    doing: Mapped[str] = mapped_column(sa.String(NAME_LENGTH))
+
+
+class Audit(Base):
+    """One action of an operator: who did what, when, from where, and to which emails.
+
+    An action on everything that a search finds runs in many small transactions, from the largest id down: it applies to emails
+    up to ``first_id``, has come down to ``last_id``, and is over once ``finished_at`` is set. ``expected`` is how many emails its
+    preview counted, and ``changed`` how many it has changed so far.
+    """
+
+    __tablename__ = "mail_audit"
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    at: Mapped[datetime] = mapped_column(default=Now())
+    actor: Mapped[str] = mapped_column(sa.String(NAME_LENGTH))
+    address: Mapped[str] = mapped_column(sa.String(100))
+    action: Mapped[str] = mapped_column(sa.String(20))
+    # The search line; None for an action on emails that were chosen one by one.
+    search: Mapped[str | None] = mapped_column(sa.Text)
+    expected: Mapped[int] = mapped_column(default=0)
+    changed: Mapped[int] = mapped_column(default=0)
+    first_id: Mapped[int | None] = mapped_column(Id)
+    last_id: Mapped[int | None] = mapped_column(Id)
+    finished_at: Mapped[datetime | None]
+    # What the columns cannot say, such as "sent again as email 12", in words.
+    detail: Mapped[str | None] = mapped_column(sa.Text)
+
+
+class AuditedEmail(Base):
+    """One email that an action has changed, or shown; without a foreign key, because a purge deletes the email."""
+
+    __tablename__ = "mail_audit_email"
+
+    audit_id: Mapped[int] = mapped_column(sa.ForeignKey(Audit.id, ondelete="CASCADE"), primary_key=True)
+    email_id: Mapped[int] = mapped_column(Id, primary_key=True, index=True)
+
+
 def copy_tables(metadata: sa.MetaData | None) -> None:
     """Describe the outbox tables in the host's *metadata*, so that ``db.create_all()`` and ``flask db migrate`` see them.
 
@@ -252,3 +324,6 @@ attempts: Any = Attempt.__table__
 health: Any = Health.__table__
 slowdowns: Any = Slowdown.__table__
 oauth_tokens: Any = OAuthToken.__table__
+workers: Any = Worker.__table__
+audits: Any = Audit.__table__
+audited: Any = AuditedEmail.__table__

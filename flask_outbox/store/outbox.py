@@ -21,6 +21,7 @@ from .evidence import Evidence
 from .health import ServerHealth, WorkerSlowdown
 from .lease import Batch, Claimed, LeaseLost, StoredMessage, uptime
 from .models import Status
+from .presence import Presence
 from .recorder import Acceptances, Recorder
 from .sendings import Sendings
 from .statements import LOAD_MESSAGES, claim_statement, due_statement
@@ -93,7 +94,7 @@ class Outbox:
         self.acceptances = acceptances or Acceptances()
         self._database = WorkerConnection(engine)
         self.health = ServerHealth(self._database)
-        self.slowdown = WorkerSlowdown(self._database, worker[:100])
+        self.slowdown, self.presence = WorkerSlowdown(self._database, worker[:100]), Presence(self._database, worker[:100])
         self.evidence, self.sendings = Evidence(self._database), Sendings(self._database)
         # Built once: building a statement costs as much as executing it.
         self._due = due_statement(engine.dialect)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .database.connection import reason
+from .failure import describe_failure
 from .lease import LeaseLost
 from .models import Status
 from .statements import SettleStatements, erase_secret, record_unclaimed
@@ -173,11 +174,13 @@ class Recorder:
 
 
 def _settled(batch: Batch, email: Claimed, attempt: Try | None, status: Status, values: Row) -> Row:
+    reply = values["reply"] if "reply" in values or attempt is None else attempt.said
     return {
         "email_id": email.id,
         "own_lease": batch.token,
         "new_status": status.value,
-        "new_reply": values["reply"] if "reply" in values or attempt is None else attempt.said,
+        "new_reply": reply,
+        "new_failure": describe_failure(reply) if status is Status.FAILED else None,
         "new_tries": values.get("tries", email.tries),
         "new_send_at": values.get("send_at", email.send_at),
         "new_finished_at": batch.now() if status.is_final else None,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .models import Content, Email
 
-SETTLED = ("status", "reply", "tries", "send_at", "finished_at")
+SETTLED = ("status", "reply", "failure", "tries", "send_at", "finished_at")
 ATTEMPT = ("email_id", "worker", "started_at", "seconds", "outcome", "code", "enhanced", "reply")
 
 

@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from flasky.admin import dashboard
+from flasky.admin import dashboard, desk
 from flasky.admin.guard import guard
 
 
@@ -10,3 +10,4 @@ def init_app(app: Flask) -> None:
     """Register the pages, and guard everything under /admin."""
     app.before_request(guard)
     dashboard.init_app(app)
+    desk.init_app(app)

@@ -92,6 +92,7 @@ def _retry(connection: Connection, which: sa.ColumnElement[bool]) -> int:
         "send_at": now,
         "due_since": now,
         "finished_at": None,
+        "failure": None,
         "expires_at": sa.case((emails.c.expires_at < now, None), else_=emails.c.expires_at),
     }
     return connection.execute(again.values(values)).rowcount

@@ -119,7 +119,7 @@ def test_two_sendings_of_one_key_at_once_store_each_once(make: Callable[..., Sen
 
 
 def test_an_error_that_is_nobodys_key_is_not_hidden(make: Callable[..., Sending], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "content_values", lambda message: {"message_id": None})
+    monkeypatch.setattr(sending, "content_values", lambda message, origin: {"message_id": None})
     with pytest.raises(sa.exc.IntegrityError):
         run(make(), people(1))
 
