@@ -159,13 +159,15 @@ class ActivityReader:
             del self._counts[key]
 
     def _count_gaps(self, connection: Connection, end: float) -> None:
-        """Count what is not counted, the newest first, until the *end*."""
-        while self._gaps and time.monotonic() < end:
+        """Count what is not counted, the newest first, until the *end*; one part at least, so that each read gets further."""
+        while self._gaps:
             gap = self._gaps.pop()
             low = max(gap.low, gap.high - CHUNK)
             self._counts += _count(connection, Gap(low, gap.high))
             if low > gap.low:
                 self._gaps.append(Gap(gap.low, low))
+            if time.monotonic() >= end:
+                return
 
     def _counted_since(self, connection: Connection, now: datetime) -> datetime:
         if not self._gaps:
