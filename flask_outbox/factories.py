@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .delivery.delivery import Delivery
@@ -92,6 +93,13 @@ def connect_redis(settings: MailSettings, timeout: float | None) -> Redis:
     from .delivery.redis_client import connect  # noqa: PLC0415 - loads Redis only if it is used
 
     return connect(settings.redis_url, verify=settings.redis_tls_verify, timeout=timeout)
+
+
+def pinger(settings: MailSettings) -> Callable[[], str | None]:
+    """Return a function that asks Redis for an answer, and returns what is wrong with it, or None."""
+    from .delivery.redis_client import PING_TIMEOUT, ping  # noqa: PLC0415 - as above
+
+    return partial(ping, connect_redis(settings, PING_TIMEOUT))
 
 
 def worker_name() -> str:

@@ -16,11 +16,12 @@ from .delivery.bells import Bell, CallableBell, InlineBell, ThreadBell
 from .delivery.couriers import Couriers
 from .delivery.speed.pace import Pace
 from .delivery.thread import DeliveryThread
-from .factories import connect_redis, make_delivery, make_outbox, make_rate, make_server, worker_name
+from .factories import connect_redis, make_delivery, make_outbox, make_rate, make_server, pinger, worker_name
 from .message.templates import mail_templates
 from .smtp.line.debug import show_conversation
 from .store.enqueue import Enqueuer
 from .store.operations.health import read_health
+from .store.operations.status import StatusReader
 from .store.outbox import Outbox
 from .store.recorder import Acceptances
 from .store.statements import InsertStatements
@@ -182,6 +183,13 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
         oauth = self.smtp.oauth
         token = (oauth.username, oauth.lifetime) if oauth and oauth.lifetime else None
         return read_health(self.engine, quiet_for=quiet_for, token=token)
+
+    @cached_property
+    def status_reader(self) -> StatusReader:
+        """Return what reads the status of the outbox; it keeps figures for all threads of this process."""
+        server = "none (MAIL_SUPPRESS_SEND)" if self.settings.suppress_send else f"{self.settings.server}:{self.settings.port}"
+        uses_redis = self.settings.redis_url and (self.settings.delivery == "rq" or self.rate is not None)
+        return StatusReader(self.engine, server, self.health, pinger(self.settings) if uses_redis else None)
 
     def end_pause(self) -> None:
         """End the pause after an SMTP error, so that the server is tried again at once."""

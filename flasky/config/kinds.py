@@ -115,6 +115,12 @@ def check_header(value: str) -> None:
         raise ValidationError("holds a character that no header may hold: remove it")
 
 
+def check_token(value: str) -> None:
+    """Accept a token that is hard to guess and fits into a header; the message does not show it."""
+    if value and not re.fullmatch(r"[!-~]{16,}", value):
+        raise ValidationError("is no token: it has to be at least 16 letters, digits and signs without a space")
+
+
 def check_limit(value: str) -> None:
     """Accept one rate limit; its amount may be 0."""
     try:

@@ -84,6 +84,13 @@ class Settings:
     )
     flasky_mailbox_port: int = setting(kinds.port(), 1025, "Port of the development mailbox on loopback.")
 
+    flasky_metrics_token: str = setting(
+        kinds.text(kinds.check_token),
+        "",
+        "Token for `/-/metrics`, `/-/healthz` and `/-/readyz` from another machine. Empty: this machine alone.",
+        secret=True,
+    )
+
     flasky_admin: str = setting(kinds.text(kinds.check_mailbox), "", "Address notified of each new name. Empty: nobody.")
     flasky_form_limit: str = setting(kinds.text(kinds.check_limit), "10 per minute", "Most form posts from one address.")
     flasky_admin_mail_limit: str = setting(
