@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidMessage
@@ -28,6 +29,16 @@ class Checked:
     variant: str
     message: Message | None
     findings: list[Finding]
+
+    @property
+    def errors(self) -> int:
+        """Return how many errors there are."""
+        return self.count(Level.ERROR)
+
+    @property
+    def warnings(self) -> int:
+        """Return how many warnings there are."""
+        return self.count(Level.WARNING)
 
     def count(self, level: Level) -> int:
         """Return how many findings have *level*."""
@@ -63,5 +74,10 @@ NO_SUBJECT = 'Write subject = "..." into the sample data, as the code that sends
 def _unrendered(mail: Mail, error: InvalidMessage) -> Finding:
     remedy = "Correct it."
     if mail.sample is None:
-        remedy = f"There is no sample data: create {mail.sample_path} with def default(): return {{...}}."
-    return Finding(Level.ERROR, "render", "html", None, str(error), remedy)
+        remedy = f"There is no sample data: create {_near(mail.sample_path)} with def default(): return {{...}}."
+    return Finding(Level.ERROR, "render", "mail", None, str(error), remedy)
+
+
+def _near(path: Path) -> Path:
+    """Return *path* from the current folder, if it is below that."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

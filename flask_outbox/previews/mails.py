@@ -37,10 +37,6 @@ class Mail:
         """Return where the file with sample data is, or should be."""
         return self.sample or next(iter(self.files.values())).with_suffix(SAMPLE)
 
-    def has_changed_since(self, moment: float) -> bool:
-        """Return whether a file of the mail is newer than *moment*, in seconds since 1970."""
-        return any(path.stat().st_mtime > moment for path in self.files.values())
-
 
 def find_mails(app: Flask, folder: str) -> list[Mail]:
     """Return the mails below *folder*, such as mail, in the template folders of *app* and its blueprints, by name.

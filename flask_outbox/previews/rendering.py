@@ -28,12 +28,14 @@ def render_preview(state: MailState, mail: Mail, samples: Samples, variant: Vari
     with rolled_back(state.app, state.database):
         with sample_explained(mail.sample_path):
             made = variant.make()
-        if isinstance(made, flask_mail.Message):
-            return made
-        if not isinstance(made, dict):
+        if isinstance(made, dict):
+            made = compose(NOBODY, _subject(state, samples.subject, made), mail.name, **made)
+        if not isinstance(made, flask_mail.Message):
             message = f"{variant.name}() in {mail.sample_path.name} returned {type(made).__name__}: return a dict, or a Message"
             raise InvalidMessage(message)
-        return compose(NOBODY, _subject(state, samples.subject, made), mail.name, **made)
+        # It holds objects of the session that is rolled back now.
+        vars(made).pop("context", None)
+        return made
 
 
 def _subject(state: MailState, subject: str, context: dict[str, Any]) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..rights import Action, may
+from . import templates
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 class Section(NamedTuple):
@@ -15,8 +19,8 @@ class Section(NamedTuple):
     action: Action
 
 
-SECTIONS = ()
-PAGES = ()
+SECTIONS: tuple[Section, ...] = (Section("Templates", ".templates", Action.PREVIEW),)
+PAGES: tuple[ModuleType, ...] = (templates,)
 
 
 def sections() -> list[Section]:

@@ -16,9 +16,9 @@ class Level(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding: *rule* is its name, *half* is subject, text or html, and *line* the line in the rendered half.
+    """One finding: *rule* is its name, and *half* is subject, text or html, or mail for all of it.
 
-    *what* says what is wrong, *remedy* what to do, and *source* is a URL that explains it.
+    *line* is the line in the rendered half. *what* says what is wrong, *remedy* what to do, and *source* is a URL that explains it.
     """
 
     level: Level
