@@ -118,6 +118,9 @@ def test_a_mail_runs_nothing_fetches_nothing_and_submits_nothing(browser: Browse
     inside.get_by_role("button").click()
     expect(inside.get_by_text("Hello")).to_be_visible()
     assert page.title() == "mail/hello · Mail"
+    page.goto(f"{host.url}/desk/template-html/mail/hello/")
+    expect(page.get_by_text("Hello")).to_be_visible()
+    assert page.title() == "Hi"
     assert host.fetched == []
     page.close()
 

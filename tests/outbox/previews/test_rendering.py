@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Blueprint, Flask
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import scoped_session, sessionmaker
 
 from flask_outbox import InvalidMessage, Mail
 from flask_outbox.previews.mails import find_mail, find_mails
@@ -174,3 +175,32 @@ def test_a_mail_that_does_not_exist_names_those_that_do(quiet: Flask) -> None:
 def test_a_variant_that_does_not_exist_names_those_that_do(quiet: Flask) -> None:
     with pytest.raises(InvalidMessage, match=r"there is no variant 'x': the sample data has default, long_name"):
         render(quiet, "mail/new_user", "x")
+
+
+def test_a_session_that_outlives_the_context_is_rolled_back_too(tmp_path: Path, database_url: str) -> None:
+    engine = sa.create_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
+    Session = scoped_session(sessionmaker(engine))  # noqa: N806 - SQLAlchemy's own form
+    (tmp_path / "templates/mail").mkdir(parents=True)
+    for name, source in (("a.txt", "{{ n }}"), ("a.html", "{{ n }}"), ("a.py", PLAIN)):
+        (tmp_path / "templates/mail" / name).write_text(source)
+    app = Flask("plain", root_path=str(tmp_path))
+    app.config |= {"MAIL_DELIVERY": "manual", "MAIL_DEFAULT_SENDER": "a@example.com", "SESSION": Session}
+    Mail(app, db=Session)
+    with app.app_context():
+        with engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE t (n INTEGER)")
+        assert render(app, "mail/a").body == "1"
+        assert Session.scalar(sa.text("SELECT count(*) FROM t")) == 0
+    Session.remove()
+    engine.dispose()
+
+
+PLAIN = """
+from flask import current_app
+import sqlalchemy as sa
+
+def default():
+    session = current_app.config["SESSION"]
+    session.execute(sa.text("INSERT INTO t VALUES (1)"))
+    return {"n": session.scalar(sa.text("SELECT count(*) FROM t"))}
+"""
