@@ -45,7 +45,7 @@ def compose(to: AddressLike, subject: str, template: str, /, **context: Any) -> 
     InvalidMessage if a half of the pair is missing or broken, or a variable is missing; ``enqueue`` checks the address.
     """
     state = current_state()
-    text, html = render(state.templates, template, full_context(current_app, context))
+    text, html = render(state.templates, template, full_context(current_app, context), inlined=state.settings.inline_css)
     subject = state.settings.subject_prefix + as_text(subject, "the subject")
     message = Message(subject, [to], text, html, sender=state.settings.template_sender)
     vars(message).update(template=template, context=context)

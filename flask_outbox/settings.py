@@ -81,6 +81,10 @@ class MailSettings:
     base_url: str = setting("", "Absolute URL of the site; links that `url_for` makes in a mail begin with it.")
     template_sender: Any = setting(None, "Sender of each mail that is made from a template. Empty: MAIL_DEFAULT_SENDER.")
     subject_prefix: str = setting("", "Put before the subject of each mail that is made from a template.")
+    inline_css: bool = setting(
+        False, "Move the CSS of `<style>` into `style` attributes in each mail that is made from a template. Needs css-inline."
+    )
+    template_folder: str = setting("mail", "Folder of the mail templates, for previews and `flask mail lint`.")
     retry_for: timedelta = setting(timedelta(days=3), "How long a deferred email is retried, such as `3 days` or `12h`.")
     rate: str = setting("", "Most emails per time over all workers, such as `14 per second`. Empty: no limit.")
     allow_to: tuple[str, ...] = setting((), "Staging: addresses and domains that may get mail. Empty: everybody.")

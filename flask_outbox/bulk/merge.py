@@ -43,7 +43,7 @@ class MailMerge:
         context = full_context(current_app, values)
         with explained("the subject"):
             subject = self._subject.render(context)
-        text, html = render(self._templates, self.template, context)
+        text, html = render(self._templates, self.template, context, inlined=self._settings.inline_css)
         message = Message(self._settings.subject_prefix + subject, [to], text, html, sender=self._settings.template_sender)
         message.extra_headers = self._render_headers(context, message)
         return message

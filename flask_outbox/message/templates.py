@@ -16,6 +16,7 @@ from jinja2 import StrictUndefined, TemplateError, TemplateNotFound, TemplateSyn
 from werkzeug.routing import BuildError
 
 from ..errors import InvalidMessage
+from .inline import inline_css
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,10 +47,13 @@ def full_context(app: Flask, context: dict[str, Any]) -> dict[str, Any]:
     return full
 
 
-def render(templates: Environment, template: str, context: dict[str, Any]) -> tuple[str, str]:
-    """Return both halves of *template*, rendered; raise InvalidMessage if one is missing or broken."""
+def render(templates: Environment, template: str, context: dict[str, Any], *, inlined: bool = False) -> tuple[str, str]:
+    """Return both halves of *template*, rendered; raise InvalidMessage if one is missing or broken.
+
+    *inlined* moves the CSS of the HTML half into ``style`` attributes.
+    """
     text, html = (_render(templates, name, context) for name in halves(template))
-    return text, html
+    return text, inline_css(html) if inlined else html
 
 
 def _render(templates: Environment, name: str, context: dict[str, Any]) -> str:

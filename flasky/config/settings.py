@@ -122,6 +122,8 @@ class Settings:
     mail_oauth_client_secret: str = of_library("oauth_client_secret")
     mail_oauth_refresh_token: str = of_library("oauth_refresh_token")
     mail_oauth_token_url: str = of_library("oauth_token_url")
+    mail_inline_css: bool = of_library("inline_css")
+    mail_template_folder: str = of_library("template_folder")
     mail_retry_for: timedelta = of_library("retry_for")
     mail_rate: str = of_library("rate")
     mail_redis_prefix: str = of_library("redis_prefix")

@@ -42,6 +42,8 @@ DEFAULTS = {
     "base_url": "",
     "template_sender": None,
     "subject_prefix": "",
+    "inline_css": False,
+    "template_folder": "mail",
     "retry_for": timedelta(days=3),
     "rate": "",
     "allow_to": (),
@@ -144,7 +146,7 @@ TRUE = [True, 1, "on", "True", "YES", "1", " on "]
 FALSE = [False, 0, "off", "False", "no", "0", " off "]
 
 
-@pytest.mark.parametrize("name", ["USE_TLS", "USE_SSL", "SUPPRESS_SEND", "DEBUG", "REDIS_TLS_VERIFY"])
+@pytest.mark.parametrize("name", ["USE_TLS", "USE_SSL", "SUPPRESS_SEND", "DEBUG", "REDIS_TLS_VERIFY", "INLINE_CSS"])
 @pytest.mark.parametrize(("given", "meant"), [*((one, True) for one in TRUE), *((one, False) for one in FALSE)])
 def test_true_and_false_are_read_as_people_write_them(name: str, given: Any, meant: bool) -> None:
     assert getattr(read(**{name: given}), name.lower()) is meant

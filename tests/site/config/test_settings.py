@@ -47,6 +47,8 @@ READ: dict[str, tuple[str, Any]] = {
     "MAIL_OAUTH_CLIENT_SECRET": ("s", "s"),
     "MAIL_OAUTH_REFRESH_TOKEN": ("t", "t"),
     "MAIL_OAUTH_TOKEN_URL": ("https://login.example/token", "https://login.example/token"),
+    "MAIL_INLINE_CSS": ("on", True),
+    "MAIL_TEMPLATE_FOLDER": ("letters", "letters"),
     "MAIL_RETRY_FOR": ("36 hours", timedelta(hours=36)),
     "MAIL_RATE": ("14 per second", "14 per second"),
     "MAIL_REDIS_PREFIX": ("shop:", "shop:"),
