@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..rights import Action, may
+from . import email, email_actions
 
 
 class Section(NamedTuple):
@@ -15,8 +16,8 @@ class Section(NamedTuple):
     action: Action
 
 
-SECTIONS = ()
-PAGES = ()
+SECTIONS: tuple[Section, ...] = ()
+PAGES = (email, email_actions)
 
 
 def sections() -> list[Section]:
