@@ -1,4 +1,4 @@
-"""Parse any bytes as a message, however broken, within bounds: stored email is ours, but the development mailbox takes everybody's."""
+"""Parse any bytes as a message, however broken, in bounded time: the development mailbox accepts mail from anybody."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from email.message import EmailMessage, MIMEPart
 
-# Python's parser takes time that grows faster than the header, so a longer one is read as it is written. Parameters are the slowest.
+# Python's parser takes time that grows faster than the header, most of all with parameters: a longer one is not decoded.
 LONGEST_PARSED, LONGEST_WITH_PARAMETERS = 10_000, 1_500
 LONGEST_SHOWN = 4_000
 # More parts than this are not looked at.
@@ -53,7 +53,8 @@ def parse_message(source: bytes) -> EmailMessage:
 def parse_head(source: bytes) -> EmailMessage:
     """Return the headers of *source* alone, which is much faster."""
     head = HEAD_END.split(source[:LARGEST_HEAD], 1)[0]
-    return BytesHeaderParser(policy=POLICY).parsebytes(head + b"\r\n\r\n")  # type: ignore[return-value] # the policy makes it one
+    parsed: EmailMessage = BytesHeaderParser(policy=POLICY).parsebytes(head + b"\r\n\r\n")
+    return parsed
 
 
 def leaves(message: MIMEPart) -> Iterator[MIMEPart]:

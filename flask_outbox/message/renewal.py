@@ -32,7 +32,10 @@ def renew(source: bytes, sender: str, *, subject: str | None = None) -> Renewed:
     recipient: nobody can unsubscribe with it.
     """
     message_id = f"<{time.time_ns():x}.{secrets.token_hex(8)}@{sender.rpartition('@')[2] or 'localhost'}>"
-    new = {b"message-id": f"Message-ID: {message_id}\r\n".encode(), b"date": f"Date: {format_datetime(datetime.now(UTC))}\r\n".encode()}
+    new = {
+        b"message-id": f"Message-ID: {message_id}\r\n".encode(),
+        b"date": f"Date: {format_datetime(datetime.now(UTC))}\r\n".encode(),
+    }
     dropped: frozenset[bytes] = frozenset()
     if subject is not None:
         new[b"subject"], dropped = field("Subject", subject).encode(), UNSUBSCRIBING

@@ -2,54 +2,87 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Flask, Response, abort, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, Flask, current_app, render_template
 from werkzeug.exceptions import HTTPException
 
-from ...message.reading import ReadMessage
 from ...settings import ConfigurationError
 from .. import display, forms
-from ..headers import add_headers
-from ..viewer import Places, file_response, html_response, make_viewer, source_response
-from .maildir import Mail, Maildir
+from ..blueprint import NO_KEY, add_headers
+from . import views
+from .maildir import Maildir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from flask.blueprints import BlueprintSetupState
     from flask.typing import ResponseReturnValue
 
+DESK = Path(__file__).parent.parent
 NOT_IN_PRODUCTION = (
-    "the development mailbox shows every mail to every visitor, and the app is not in debug mode: do not register it in production, "
-    "or pass mailbox(..., development=True)"
+    "the development mailbox shows every mail to every visitor, and the app is not in debug mode: do not register it in "
+    "production. On a development machine, pass mailbox(..., development=True)"
 )
-NO_KEY = "the mailbox protects its forms with the session, and the app has no SECRET_KEY: set it"
 
 
 class Mailbox(Blueprint):
-    """The blueprint; *folder* is the Maildir's, relative to the instance folder, and *remarks* returns what is wrong with a mail."""
+    """The blueprint of the mailbox; the arguments are those of ``mailbox``."""
 
-    def __init__(
-        self, name: str, folder: str | Path, remarks: Callable[[bytes], list[str]] | None, home: str | None, *, development: bool
-    ) -> None:
+    def __init__(self, name: str, folder: str | Path, remarks: Callable[[bytes], list[str]] | None, *, development: bool) -> None:
         super().__init__(
-            name, __name__, template_folder="../templates", static_folder="../static", static_url_path="/static"
+            name, __name__, template_folder=str(DESK / "templates"), static_folder=str(DESK / "static"), static_url_path="/static"
         )
-        self._folder, self.remarks, self.home, self._development = folder, remarks, home, development
+        self._folder, self.remarks, self._development = Path(folder), remarks, development
 
     @property
     def maildir(self) -> Maildir:
-        """Return the Maildir."""
-        from pathlib import Path  # noqa: PLC0415
-
+        """Return the Maildir; a relative folder is inside the app's instance folder."""
         return Maildir(Path(current_app.instance_path) / self._folder)
 
-    def register(self, app: Flask, options: dict[str, Any]) -> None:
+    def register(self, app: Flask, options: dict[str, Any]) -> None:  # type: ignore[override] # as Flask's own Blueprint is used
         """Register the pages; raise ConfigurationError outside development, or without a secret key."""
-        is_development = self._development or app.debug or app.testing
-        problems = [text for text, is_right in ((NOT_IN_PRODUCTION, is_development), (NO_KEY, app.secret_key)) if not is_right]
+        problems = []
+        if not (self._development or app.debug or app.testing):
+            problems.append(NOT_IN_PRODUCTION)
+        if not app.secret_key:
+            problems.append(NO_KEY)
         if problems:
             raise ConfigurationError(problems)
         super().register(app, options)
+
+
+def mailbox(
+    folder: str | Path = "mailbox",
+    *,
+    remarks: Callable[[bytes], list[str]] | None = None,
+    home: str | None = None,
+    development: bool = False,
+    name: str = "mailbox",
+) -> Mailbox:
+    """Return the development mailbox, a blueprint: ``app.register_blueprint(mailbox(), url_prefix="/mailbox")``.
+
+    It shows the mail in the Maildir *folder*, which is relative to the app's instance folder, to everybody: register it in
+    development only. Outside Flask's debug mode that raises ConfigurationError, unless *development* is true. *remarks* gets the
+    bytes of a mail, and returns a sentence for each thing that is wrong with it. *home* is the endpoint that the title leads to.
+    *name* is the blueprint's name.
+    """
+    bp = Mailbox(name, folder, remarks, development=development)
+    bp.before_request(forms.protect)
+    bp.after_request(add_headers)
+    bp.context_processor(lambda: {"csrf_token": forms.csrf_token, "sections": (), "home": home})
+    bp.record_once(_register_filters)
+    bp.register_error_handler(HTTPException, _http_error)
+    views.add_routes(bp)
+    return bp
+
+
+def _register_filters(state: BlueprintSetupState) -> None:
+    display.add_filters(state.app.jinja_env)
+
+
+def _http_error(error: HTTPException) -> ResponseReturnValue:
+    if error.response is not None or (error.code or 500) < 400:  # noqa: PLR2004 - a redirect is an HTTPException too
+        return error
+    return render_template("mail_desk/error.html", title=error.name, text=error.description or ""), error.code or 500

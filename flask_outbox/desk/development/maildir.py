@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -48,11 +49,25 @@ class Mail:
         return self.path.parent.name == "new"
 
     @property
+    def _paths(self) -> tuple[Path, Path]:
+        """Return where the file is, and where it is once somebody else has read it."""
+        return self.path, self._folder / "cur" / f"{self.id}{SEEN}"
+
+    @property
     def source(self) -> bytes:
-        """Return the mail as it was received, byte for byte; empty if it is deleted at this moment."""
-        with suppress(FileNotFoundError):
-            return self.path.read_bytes()
+        """Return the mail as it was received, byte for byte; empty if it was deleted at this moment."""
+        for path in self._paths:
+            with suppress(FileNotFoundError):
+                return path.read_bytes()
         return b""
+
+    @property
+    def received(self) -> datetime:
+        """Return when it was received."""
+        for path in self._paths:
+            with suppress(FileNotFoundError):
+                return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        return datetime.now(UTC)
 
     @property
     def summary(self) -> Summary:

@@ -32,7 +32,7 @@ NOTICES = {
     Action.SEND_AGAIN: "Sent again. This is the new email, and the page shows what becomes of it.",
     Action.SEND_TO_ME: "This is the copy to you. The page shows what becomes of it.",
 }
-SECRET = (
+HIDDEN = (
     "This email is secret: it holds what only its recipient may see, such as a link that sets a new password. The desk never shows "
     "it, and it is erased as soon as the email is final."
 )
@@ -63,7 +63,7 @@ def email_page(email_id: int, *, notice: str = "", problem: str = "") -> str:
         state=found,
         facts=_facts(found.email),
         viewer=_viewer(found) if request.args.get("show") == "message" else None,
-        hidden=(ERASED if found.is_erased else SECRET) if found.is_hidden else "",
+        hidden=(ERASED if found.is_erased else HIDDEN) if found.is_hidden else "",
         alike=_alike(found.email),
         may_read=may(Action.READ, found.email),
         notice=notice,
@@ -131,7 +131,7 @@ def _read(email: Email) -> ReadMessage:
     session = desk_session()
     found = load_source(session, email)
     if found is None:
-        abort(404, SECRET)
+        abort(404, HIDDEN)
     # Its transaction would keep SQLite from writing the audit with another connection of a pool of one.
     session.commit()
     note_read(current_state().engine, email.id, current_operator())

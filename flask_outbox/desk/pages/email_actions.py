@@ -30,7 +30,7 @@ def add_routes(bp: Blueprint) -> None:
 
 
 def act(email_id: int) -> ResponseReturnValue:
-    """Do the field ``action`` to an email, and lead to the page that shows what becomes of it; 409 with the reason if it cannot be done."""
+    """Do the field ``action`` to an email, and redirect to the page that shows what becomes of it; 409 if it cannot be done."""
     action = ACTIONS.get(request.form.get("action", ""))
     if action is None:
         abort(400, "There is no such action.")

@@ -48,7 +48,10 @@ def cancel(engine: Engine, email_id: int, note: Note | None = None) -> None:
 
 
 def retry(engine: Engine, email_id: int, note: Note | None = None) -> None:
-    """Queue a failed, expired, cancelled or held email again, and call *note* as ``cancel`` does; raise NotPossible for any other."""
+    """Queue a failed, expired, cancelled or held email again, and call *note* in the same transaction.
+
+    Raises NotPossible for any other email.
+    """
     with engine.begin() as connection:
         if not _retry(connection, emails.c.id == email_id):
             raise NotPossible(_why_not(connection, email_id, "retried"))

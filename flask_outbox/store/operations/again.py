@@ -71,9 +71,9 @@ def _insert(  # noqa: PLR0913 - one row of three tables
         "request_id": (origin.request_id or "")[:NAME_LENGTH] or None,
         "origin": (origin.what or "")[:NAME_LENGTH] or None,
     }
-    content_id = connection.execute(sa.insert(contents).values(content)).inserted_primary_key[0]
+    content_id = connection.execute(sa.insert(contents).values(content).returning(contents.c.id)).scalar_one()
     envelope = {"content_id": content_id, "recipient": recipient, "priority": old.priority, "template": old.template}
-    new_id: int = connection.execute(sa.insert(emails).values(envelope)).inserted_primary_key[0]
+    new_id: int = connection.execute(sa.insert(emails).values(envelope).returning(emails.c.id)).scalar_one()
     detail = f"email {old.id} as email {new_id}"
     record(connection, actor=operator.name, address=operator.address, action=action, emails=[old.id, new_id], detail=detail)
     return new_id

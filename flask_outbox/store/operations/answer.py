@@ -35,7 +35,7 @@ class Answer(NamedTuple):
     due: datetime | None = None
 
 
-def answer(email: Email, events: list[Event], now: datetime) -> Answer:
+def answer(email: Email, events: list[Event], now: datetime) -> Answer:  # noqa: PLR0911 - one for each status
     """Return the answer about *email*, whose *events* are in order, at the time *now*."""
     match Status(email.status):
         case Status.QUEUED:
@@ -72,7 +72,7 @@ def _answer_queued(email: Email, events: list[Event], now: datetime) -> Answer:
 
 def _answer_sent(email: Email) -> Answer:
     domain = email.recipient.rpartition("@")[2]
-    then = f"Whether it landed in the inbox, only the provider of {domain} knows. If it cannot be delivered, {email.content.sender} is told"
+    then = f"Whether it landed in the inbox, only the provider of {domain} knows. A bounce would go to {email.content.sender}"
     return Answer("good", "The mail server has accepted it", email.finished_at, email.reply or "", then)
 
 

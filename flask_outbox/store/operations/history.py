@@ -74,7 +74,8 @@ def timeline(email: Email) -> list[tuple[datetime, str]]:
     events = [(email.created_at, _lower(_enqueued(email).what))]
     events += [(attempt.started_at, _describe(attempt)) for attempt in email.attempts]
     if session is not None:
-        events += [(done.at, f"{done.what} email {done.other}" if done.other else done.what) for done in _read_actions(session, email)]
+        actions = _read_actions(session, email)
+        events += [(done.at, f"{done.what} email {done.other}" if done.other else done.what) for done in actions]
         events.sort(key=lambda event: event[0])
     if status is Status.QUEUED:
         events.append((email.send_at, "next try" if email.attempts else "to be sent"))
