@@ -79,7 +79,7 @@ def desk(
     """
     bp = Desk(name, may, who or _http_user, to_me or _nowhere)
     bp.before_request(_guard)
-    bp.after_request(_add_headers)
+    bp.after_request(add_headers)
     bp.context_processor(_context)
     bp.record_once(_register_filters)
     bp.register_error_handler(HTTPException, _http_error)
@@ -106,7 +106,8 @@ def _guard() -> None:
     forms.protect()
 
 
-def _add_headers(response: Response) -> Response:
+def add_headers(response: Response) -> Response:
+    """Add the security headers to *response*, except those that it has."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     if request.endpoint and request.endpoint.endswith(".static"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..rights import Action, may
-from . import overview, templates
+from . import email, email_actions, overview, templates
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -23,7 +23,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("Overview", ".overview", Action.LOOK),
     Section("Templates", ".templates", Action.PREVIEW),
 )
-PAGES: tuple[ModuleType, ...] = (overview, templates)
+PAGES: tuple[ModuleType, ...] = (email, email_actions, overview, templates)
 
 
 def sections() -> list[Section]:

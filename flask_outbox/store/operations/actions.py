@@ -12,10 +12,13 @@ from ..models import Status, attempts, contents, emails
 from ..statements import erase_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import timedelta
 
     from sqlalchemy.engine import Connection, Engine
+
+    # What records an action in the transaction that does it.
+    Note = Callable[[Connection], object]
 
 # Most rows that purge deletes in one transaction: it then holds SQLite's write lock for 20 ms.
 PURGE_CHUNK = 500
@@ -27,8 +30,8 @@ class NotPossible(Exception):  # noqa: N818 - not an error of ours, but an answe
     """The action is impossible for this email; the text tells the operator why."""
 
 
-def cancel(engine: Engine, email_id: int) -> None:
-    """Cancel a queued or held email; raise NotPossible for any other.
+def cancel(engine: Engine, email_id: int, note: Note | None = None) -> None:
+    """Cancel a queued or held email, and call *note* in the same transaction; raise NotPossible for any other.
 
     The UPDATE checks the status, so either this or a worker's claim succeeds, never both.
     """
@@ -38,15 +41,22 @@ def cancel(engine: Engine, email_id: int) -> None:
         values = {"status": Status.CANCELLED.value, "finished_at": now, "reply": "cancelled by the operator"}
         if connection.execute(sa.update(emails).where(*waiting).values(values)).rowcount:
             _erase_secret_of(connection, email_id)
+            if note:
+                note(connection)
             return
         raise NotPossible(_why_not(connection, email_id, "cancelled"))
 
 
-def retry(engine: Engine, email_id: int) -> None:
-    """Queue a failed, expired, cancelled or held email again; raise NotPossible for any other."""
+def retry(engine: Engine, email_id: int, note: Note | None = None) -> None:
+    """Queue a failed, expired, cancelled or held email again, and call *note* in the same transaction.
+
+    Raises NotPossible for any other email.
+    """
     with engine.begin() as connection:
         if not _retry(connection, emails.c.id == email_id):
             raise NotPossible(_why_not(connection, email_id, "retried"))
+        if note:
+            note(connection)
 
 
 def retry_all(engine: Engine, status: Status) -> int:

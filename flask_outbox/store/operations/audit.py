@@ -1,8 +1,8 @@
-"""Write what an operator has done to the audit."""
+"""Record what operators do: who did what, when, from where, and to which emails."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
+# As long as the columns.
+ADDRESS_LENGTH, ACTION_LENGTH = 100, 20
 
-def record(  # noqa: PLR0913 - who, where, what, to which
+
+def record(  # noqa: PLR0913 - as many as an action has facts
     connection: Connection,
     *,
     actor: str,
@@ -25,23 +28,31 @@ def record(  # noqa: PLR0913 - who, where, what, to which
     detail: str | None = None,
     search: str | None = None,
 ) -> int:
-    """Record an action that is finished, and return the id of its entry.
+    """Record an action in the caller's transaction, and return its id in the audit.
 
-    *actor* is the operator's name and *address* the network address. *emails* are the ids of the emails that the action has
-    changed or shown, *search* is the search line that has found them, and *detail* says in words what is not in the other columns.
+    *actor* is who acts, *address* the IP address, *action* the word for it (``Action.value``). *emails* are the ids of the emails
+    that it changes or shows; then the action is complete. An action without them is complete too, unless it has a *search*: then
+    the emails follow one transaction at a time. *detail* says in words what else there is to say.
     """
     ids = sorted(set(emails))
     values = {
         "actor": actor[:NAME_LENGTH],
-        "address": address[:100],
-        "action": action,
+        "address": address[:ADDRESS_LENGTH],
+        "action": action[:ACTION_LENGTH],
+        "detail": detail,
         "search": search,
         "expected": len(ids),
         "changed": len(ids),
-        "finished_at": database_now(connection),
-        "detail": detail,
+        "finished_at": database_now(connection) if ids or search is None else None,
     }
-    audit_id: int = connection.scalars(sa.insert(audits).values(values).returning(audits.c.id)).one()
-    if ids:
-        connection.execute(sa.insert(audited), [{"audit_id": audit_id, "email_id": email_id} for email_id in ids])
+    inserted: Any = connection.execute(sa.insert(audits).values(values)).inserted_primary_key
+    audit_id: int = inserted[0]
+    add_emails(connection, audit_id, ids)
     return audit_id
+
+
+def add_emails(connection: Connection, audit_id: int, ids: Iterable[int]) -> None:
+    """Record that the action *audit_id* has changed the emails with these *ids*."""
+    rows = [{"audit_id": audit_id, "email_id": email_id} for email_id in ids]
+    if rows:
+        connection.execute(sa.insert(audited), rows)
