@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 WIDTHS = {"fit": "Fit", "phone": "Phone, 390 px", "desktop": "Desktop, 1,000 px"}
 COLOURS = {LIGHT: "Light", DARK: "Dark", INVERTED: "Inverted"}
 # Nothing in a file may run, whatever a browser makes of it.
-FILE_POLICY = "sandbox; default-src 'none'"
+FILE_HEADERS = {
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+}
 
 
 class Places(NamedTuple):
@@ -100,8 +104,7 @@ def html_response(message: ReadMessage) -> Response:
 
 def source_response(message: ReadMessage) -> Response:
     """Return the message byte for byte, as a text."""
-    headers = {"Content-Security-Policy": FILE_POLICY, "X-Content-Type-Options": "nosniff"}
-    return Response(message.source, content_type="text/plain; charset=utf-8", headers=headers)
+    return Response(message.source, content_type="text/plain; charset=utf-8", headers=FILE_HEADERS)
 
 
 def file_response(message: ReadMessage, number: int) -> Response:
@@ -112,6 +115,5 @@ def file_response(message: ReadMessage, number: int) -> Response:
     file, data = found
     mimetype = file.content_type if file.is_picture else "application/octet-stream"
     response = send_file(BytesIO(data), mimetype, as_attachment=not file.is_picture, download_name=file.name)
-    response.headers["Content-Security-Policy"] = FILE_POLICY
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update(FILE_HEADERS)
     return response
