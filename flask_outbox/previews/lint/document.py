@@ -30,8 +30,8 @@ class Document(HTMLParser):
 
     def __post_init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.feed(self.html)
-        self.close()
+        # The last text is handed on before a tag. close() would do that, too, but it takes quadratic time for an unclosed tag.
+        self.feed(f"{self.html}<br>")
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Keep the element, and the CSS in its style attribute."""

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from .document import Document, Element
 
-FUNCTION = re.compile(r"([a-z-]+)\(")
-UNIT = re.compile(r"(?<![\w#-])-?[\d.]+([a-z]+)")
+# The look-behinds also keep a long value from being scanned again from each of its characters.
+FUNCTION = re.compile(r"(?<![a-z-])([a-z-]+)\(")
+UNIT = re.compile(r"(?<![\w#.-])-?[\d.]+([a-z]+)")
 PSEUDO = re.compile(r"(::?[a-z-]+)")
 MEDIA = re.compile(r"\(\s*([a-z-]+)")
 IMAGE = re.compile(r"data:image/(?P<type>\w+)|\.(?P<suffix>\w+)(?:[?#].*)?$", re.IGNORECASE)
@@ -118,5 +119,5 @@ def _css_patterns(piece: AtRule | Selector | Declaration) -> Iterator[str]:
         case Declaration(name, value):
             yield f"property:{name}"
             yield from (f"function:{function}" for function in FUNCTION.findall(value))
-            yield from (f"unit:{unit}" for unit in UNIT.findall(re.sub(r"\([^)]*\)|\"[^\"]*\"|'[^']*'", "", value)))
+            yield from (f"unit:{unit}" for unit in UNIT.findall(re.sub(r"\([^()]*\)|\"[^\"]*\"|'[^']*'", "", value)))
             yield from (f"value:{name}={word}" for word in re.findall(r"[a-z-]+\(?", value))

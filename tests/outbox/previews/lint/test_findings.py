@@ -161,6 +161,14 @@ def test_a_message_without_html_needs_none() -> None:
     assert lint_message(b"") == []
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("noise", ["<a ", "<!--", '<p style="', "(", ".", "a", "{", "&", "url("])
+def test_no_message_takes_long(noise: str) -> None:
+    html = noise * 30_000
+    lint(html, html, html)
+    lint("", "", f"<style>{html}</style>")
+
+
 @given(st.binary(max_size=300))
 def test_no_message_is_too_broken(noise: bytes) -> None:
     lint_message(noise)
