@@ -67,11 +67,9 @@ class Filler:
             with self._engine.begin() as connection:
                 for table, where, values in (self._contents(), self._emails(), self._attempts()):
                     names, selected = ", ".join(values), ", ".join(values.values())
-                    connection.exec_driver_sql(
-                        f"INSERT INTO {table} ({names}) SELECT {selected} FROM {numbers} AS n WHERE {where}".replace("%", "%%")
-                        if self._dialect == "postgresql"
-                        else f"INSERT INTO {table} ({names}) SELECT {selected} FROM {numbers} AS n WHERE {where}"
-                    )
+                    statement = f"INSERT INTO {table} ({names}) SELECT {selected} FROM {numbers} AS n WHERE {where}"
+                    # A % is part of the SQL: psycopg is given no parameters.
+                    connection.exec_driver_sql(statement.replace("%", "%%") if self._dialect == "postgresql" else statement)
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             if self._dialect == "postgresql":
                 for table in ("mail_content", "mail_email", "mail_attempt"):
@@ -120,7 +118,7 @@ class Filler:
                 "send_at": f"CASE WHEN {waits} THEN {self._at(str(DAYS * 2 * 86400))} ELSE {self._at()} END",
                 "due_since": self._at(),
                 "tries": f"CASE WHEN {finished} THEN 1 ELSE 0 END",
-                "reply": f"CASE WHEN i % 10 = 9 THEN {_one_of(REPLIES, 10)} WHEN i % 10 < 7 THEN '250 2.0.0 Ok: queued as ' || i END",
+                "reply": f"CASE WHEN i % 10 = 9 THEN {_one_of(REPLIES, 10)} WHEN {finished} THEN '250 2.0.0 Ok: ' || i END",
                 "failure": f"CASE WHEN i % 10 = 9 THEN {_one_of(REPLIES, 10)} END",
                 "template": _one_of(TEMPLATES),
                 "created_at": self._at(),

@@ -135,6 +135,7 @@ CHECKS: dict[str, Callable[[Any], Condition]] = {
     "request": lambda value: _of_content(contents.c.request_id) == value,
     "status": _has_one_of,
     "id": lambda ids: (emails.c.id + 0).in_(sorted(ids)),
+    "body": lambda _: sa.exists().where(contents.c.id == emails.c.content_id, contents.c.source.is_not(None)),
     "after": lambda moment: emails.c.created_at >= moment,
     "before": lambda moment: emails.c.created_at < moment,
 }

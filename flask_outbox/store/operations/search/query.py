@@ -28,7 +28,10 @@ IDS = re.compile(r"\d{1,19}(,\d{1,19})*")
 
 @dataclass(frozen=True)
 class Term:
-    """What one word asks: *name* is "" for a word in the subject or the recipient. *value* is a text, a moment, statuses or ids."""
+    """What one word asks: *name* is "" for a word in the subject or the recipient. *value* is a text, a moment, statuses or ids.
+
+    The name ``body``, which no line can have, asks whether there is one.
+    """
 
     name: str
     value: Any
@@ -54,9 +57,10 @@ class Query:
         """Return the terms with this *name*."""
         return [term for term in self.terms if term.name == name]
 
-    def narrowed(self, statuses: Iterable[Status]) -> Query:
-        """Return the query for those of its emails that have one of *statuses*."""
-        return Query(self.line, (*self.terms, Term("status", frozenset(statuses))))
+    def narrowed(self, statuses: Iterable[Status], *, with_body: bool = False) -> Query:
+        """Return the query for those of its emails that have one of *statuses*; *with_body*, whose body has not been erased."""
+        terms = (*self.terms, Term("status", frozenset(statuses)))
+        return Query(self.line, (*terms, Term("body", with_body)) if with_body else terms)
 
 
 def parse(line: str, now: datetime) -> Query:
