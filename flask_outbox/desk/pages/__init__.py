@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..rights import Action, may
+from . import actions, audit, outbox
 
 
 class Section(NamedTuple):
@@ -15,8 +16,11 @@ class Section(NamedTuple):
     action: Action
 
 
-SECTIONS = ()
-PAGES = ()
+SECTIONS = (
+    Section("Outbox", ".outbox", Action.LOOK),
+    Section("Audit", ".audit", Action.AUDIT),
+)
+PAGES = (outbox, actions, audit)
 
 
 def sections() -> list[Section]:

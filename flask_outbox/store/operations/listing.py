@@ -31,15 +31,30 @@ def created_at(connection: Connection, email_id: int) -> datetime | None:
     return moment
 
 
-def read_actions(connection: Connection, limit: int, below: int | None = None) -> Sequence[Any]:
-    """Return the newest actions in the audit, up to *limit*; if *below* is given, with smaller ids than that."""
+def read_actions(connection: Connection, limit: int, below: int | None, email_id: int | None) -> Sequence[Any]:
+    """Return the newest actions in the audit, up to *limit*.
+
+    If *below* is given, with smaller ids than that; if *email_id* is given, those that have changed or shown that email.
+    """
     rows = sa.select(audits).order_by(audits.c.id.desc()).limit(limit)
+    if email_id is not None:
+        rows = rows.join(audited, audited.c.audit_id == audits.c.id).where(audited.c.email_id == email_id)
     return connection.execute(rows if below is None else rows.where(audits.c.id < below)).all()
 
 
 def read_action(connection: Connection, audit_id: int) -> Any:
     """Return one action in the audit; None if there is none."""
     return connection.execute(sa.select(audits).where(audits.c.id == audit_id)).one_or_none()
+
+
+def few_changed_ids(connection: Connection, actions: Collection[Any], most: int) -> dict[int, list[int]]:
+    """Return the ids of the emails that each of *actions* has changed or shown, by the action's id, if those are *most* or fewer."""
+    few = [action.id for action in actions if action.changed <= most]
+    found: dict[int, list[int]] = {}
+    rows = sa.select(audited).where(audited.c.audit_id.in_(few)).order_by(audited.c.email_id)
+    for row in connection.execute(rows):
+        found.setdefault(row.audit_id, []).append(row.email_id)
+    return found
 
 
 def changed_ids(connection: Connection, audit_id: int, limit: int) -> list[int]:

@@ -3,6 +3,6 @@
 from .conditions import condition
 from .query import Query, parse, quoted
 from .scan import Found, Number, Search
-from .words import NotUnderstood
+from .words import NotUnderstood, without
 
-__all__ = ["Found", "NotUnderstood", "Number", "Query", "Search", "condition", "parse", "quoted"]
+__all__ = ["Found", "NotUnderstood", "Number", "Query", "Search", "condition", "parse", "quoted", "without"]

@@ -61,6 +61,11 @@ class Search:
         self._ids = id_range(connection, query)
         self._route = self._choose(routes(query))
 
+    @property
+    def newest(self) -> int:
+        """Return the largest id that was there when the search began, and that it can find; 0 if there is none."""
+        return max(self._ids.high, 0)
+
     def find(self, limit: int, seconds: float, *, below: int | None = None) -> Found:
         """Return the newest emails, up to *limit*, in about *seconds*; if *below* is given, with smaller ids than that."""
         return self._find(self._ids.below(below), limit, seconds, is_up=False)

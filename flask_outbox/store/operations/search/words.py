@@ -23,11 +23,12 @@ class NotUnderstood(Exception):  # noqa: N818 - not an error of ours, but an ans
 
 
 class Word(NamedTuple):
-    """One word of a search line: its *name* (empty for a plain word), its *value*, and whether it is negated."""
+    """One word of a search line: its *name* ("" for a plain word), its *value*, whether it is negated, and its *text* as it is."""
 
     name: str
     value: str
     is_negated: bool
+    text: str
 
 
 def cut(line: str) -> list[Word]:
@@ -52,6 +53,11 @@ def cut(line: str) -> list[Word]:
     return words
 
 
+def without(line: str, name: str) -> str:
+    """Return *line* without the words with this *name*."""
+    return " ".join(word.text for word in cut(line) if word.name != name)
+
+
 def _skip_space(line: str, position: int) -> int:
     while position < len(line) and line[position].isspace():
         position += 1
@@ -65,4 +71,4 @@ def _word(found: re.Match[str]) -> Word:
     if not value.strip():
         after = f"after {name}:" if name else "in the quotes" if quoted is not None else 'after the "-"'
         raise NotUnderstood(f"There is nothing {after}: write what to search for, or remove it.")
-    return Word(name, value, is_negated=bool(found["minus"]))
+    return Word(name, value, is_negated=bool(found["minus"]), text=found[0])
