@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..rights import Action, may
-from . import email, email_actions, overview, templates
+from . import actions, audit, email, email_actions, outbox, overview, templates
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -21,9 +21,11 @@ class Section(NamedTuple):
 
 SECTIONS: tuple[Section, ...] = (
     Section("Overview", ".overview", Action.LOOK),
+    Section("Outbox", ".outbox", Action.LOOK),
     Section("Templates", ".templates", Action.PREVIEW),
+    Section("Audit", ".audit", Action.AUDIT),
 )
-PAGES: tuple[ModuleType, ...] = (email, email_actions, overview, templates)
+PAGES: tuple[ModuleType, ...] = (actions, audit, email, email_actions, outbox, overview, templates)
 
 
 def sections() -> list[Section]:
