@@ -116,7 +116,7 @@ def seed() -> tuple[dict[str, int], list[int]]:
 
 @pytest.fixture
 def desk(make_app: Callable[..., Flask]) -> Iterator[Desk]:
-    app = make_app(flasky_mail_dispatch="manual")
+    app = make_app(flasky_mail_dispatch="manual", flasky_trusted_hosts=("127.0.0.1",))
     add_account(app, admin=True)
     with app.app_context():
         emails, audits = seed()
