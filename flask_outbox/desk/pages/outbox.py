@@ -32,7 +32,7 @@ EVERY_STATUS = frozenset(Status)
 
 
 class Tab(NamedTuple):
-    """A tab: its *title*, the search *line* that it leads to, how many emails that finds (None: unknown), and whether it is open."""
+    """A tab: its *title*, the search *line* that it leads to, how many emails that finds (None: unknown), whether it is open."""
 
     title: str
     line: str

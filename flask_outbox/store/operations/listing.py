@@ -48,7 +48,7 @@ def read_action(connection: Connection, audit_id: int) -> Any:
 
 
 def few_changed_ids(connection: Connection, actions: Collection[Any], most: int) -> dict[int, list[int]]:
-    """Return the ids of the emails that each of *actions* has changed or shown, by the action's id, if those are *most* or fewer."""
+    """Return the ids of the emails of each of *actions* that has changed or shown *most* or fewer, by the action's id."""
     few = [action.id for action in actions if action.changed <= most]
     found: dict[int, list[int]] = {}
     rows = sa.select(audited).where(audited.c.audit_id.in_(few)).order_by(audited.c.email_id)

@@ -1,4 +1,4 @@
-"""Actions on the desk: each asks the host's rule, changes what it may, and is written to the audit, which anybody can read there."""
+"""Actions on the desk: each asks the host's rule, changes what it may, and is written to the audit."""
 
 from __future__ import annotations
 
