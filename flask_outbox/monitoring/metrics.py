@@ -75,8 +75,8 @@ def _attempts(report: StatusReport) -> Iterator[Metric]:
     if report.activity is None:
         return
     # The id of the newest attempt: a count of the rows would go down with each purge.
-    ever = "Attempts to transmit an email, ever; PostgreSQL leaves out a number now and then."
-    yield CounterMetricFamily(f"{PREFIX}_attempts", ever, report.activity.newest_id)
+    meaning = "Attempts to transmit an email, ever; PostgreSQL leaves out a number now and then."
+    yield CounterMetricFamily(f"{PREFIX}_attempts", meaning, report.activity.newest_id)
     counts = report.activity.latest().counts
     latest = {result.value.replace(" ", "_"): float(counts[result]) for result in Result}
     meaning = "Attempts that began in the last five minutes of the clock that are over, such as 12:00 to 12:05."

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import render_template, request
 
 from ...state import current_state
 from ...store.models import Status
-from ...store.operations.activity import Activity, Period, Result, Step
+from ...store.operations.activity import Period, Result, Step
 from ...store.operations.waiting import MOST_COUNTED
 from ..chart import Bar, draw
 from ..display import duration, number
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from flask import Blueprint
     from flask.typing import ResponseReturnValue
     from markupsafe import Markup
@@ -77,16 +75,16 @@ def overview_content() -> ResponseReturnValue:
 def _read() -> dict[str, Any]:
     period = _period()
     report = current_state().status_reader.read(period, BUDGET)
-    _, words, steps = WORDS[period]
-    pace = report.delivery_time
+    _, words, parts = WORDS[period]
+    pace, steps = report.delivery_time, report.activity.steps(period) if report.activity else []
     return {
         "report": report,
         "headline": headline(report),
         "period": period,
         "periods": [(one, WORDS[one][1]) for one in Period],
         "period_words": words,
-        "steps": steps,
-        "charts": [_chart(report.activity, result, period) for result in Result] if report.activity else [],
+        "steps": parts,
+        "charts": [_chart(steps, result, period) for result in Result if steps],
         "counts": [(status.value, report.counts.get(status, 0)) for status in Status],
         "median": precise(pace.median) if pace else None,
         "p95": precise(pace.p95) if pace else None,
@@ -106,10 +104,10 @@ def headline(report: StatusReport) -> str:
     if not report.health.is_healthy:
         return "Mail does not go out."
     waiting = report.waiting
-    if not waiting.due or waiting.oldest is None or report.activity is None:
+    if waiting.oldest is None:
         return "Mail goes out. Nothing is waiting."
     many = f"More than {number(MOST_COUNTED)}" if waiting.due >= MOST_COUNTED else number(waiting.due)
-    return f"Mail goes out. {many} waiting, the oldest for {duration(max(report.activity.now - waiting.oldest, ZERO))}."
+    return f"Mail goes out. {many} waiting, the oldest for {duration(max(datetime.now(UTC) - waiting.oldest, ZERO))}."
 
 
 def precise(seconds: float) -> str:
@@ -119,8 +117,7 @@ def precise(seconds: float) -> str:
     return f"{seconds:.1f} s" if 1 <= seconds < ONE_MINUTE else duration(seconds)
 
 
-def _chart(activity: Activity, result: Result, period: Period) -> Chart:
-    steps = activity.steps(period)
+def _chart(steps: list[Step], result: Result, period: Period) -> Chart:
     total, is_counted = sum(step.counts[result] for step in steps), all(step.is_counted for step in steps)
     title = str(result.value).capitalize()
     summary = f"{title} in {WORDS[period][1]}: {number(total)}. The figures follow as a table."

@@ -132,10 +132,11 @@ class ActivityReader:
             oldest, newest = _ends(connection)
             self._note_purge(connection, oldest, newest, now)
             self._extend(connection, newest, now)
-            self._drop_old(now)
             self._count_gaps(connection, end)
-            fresh = _count(connection, Gap(self._high, newest)) if newest else Counter[tuple[int, Result]]()
-            return Activity(now, self._counts + fresh, self._counted_since(connection, now), newest)
+            counts = self._counts.copy()
+            if newest:
+                counts.update(_count(connection, Gap(self._high, newest)))
+            return Activity(now, counts, self._counted_since(connection, now), newest)
 
     def _note_purge(self, connection: Connection, oldest: int, newest: int, now: datetime) -> None:
         """Forget everything if attempts of this week are gone."""
@@ -152,6 +153,7 @@ class ActivityReader:
         if settled > self._high:
             self._gaps.append(Gap(self._high, settled))
             self._high = settled
+            self._drop_old(now)
 
     def _drop_old(self, now: datetime) -> None:
         first = _step_of(now - Period.WEEK.length) - Period.WEEK.step // STEP
@@ -163,7 +165,7 @@ class ActivityReader:
         while self._gaps:
             gap = self._gaps.pop()
             low = max(gap.low, gap.high - CHUNK)
-            self._counts += _count(connection, Gap(low, gap.high))
+            self._counts.update(_count(connection, Gap(low, gap.high)))
             if low > gap.low:
                 self._gaps.append(Gap(gap.low, low))
             if time.monotonic() >= end:

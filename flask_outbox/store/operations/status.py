@@ -105,7 +105,7 @@ class StatusReader:
         }
         values = {name: self._kept.get(name, partial(read, self._engine), deadline) for name, read in readers.items()}
         pace = self._kept.get(f"pace {period}", partial(read_delivery_time, self._engine, period.length), deadline)
-        activity = self._activity.read(max(deadline - time.monotonic(), 0.0))
+        activity = self._kept.get("activity", lambda: self._activity.read(deadline - time.monotonic()), deadline)
         as_of = min(self._kept.read_at(name) for name in readers)
         return StatusReport(found, redis=redis, activity=activity, delivery_time=pace, as_of=as_of, **values)
 
