@@ -112,7 +112,12 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
     @cached_property
     def templates(self) -> Environment:
         """Return the Jinja environment for mail."""
-        return mail_templates(self.app, self.settings.base_url or _server_url(self.app))
+        return mail_templates(self.app, self.base_url)
+
+    @property
+    def base_url(self) -> str:
+        """Return the URL that links in mail begin with; an empty string if neither MAIL_BASE_URL nor SERVER_NAME is set."""
+        return self.settings.base_url or _server_url(self.app)
 
     def _make_bell(self, app: Flask) -> Bell:
         match self.settings.delivery:

@@ -7,12 +7,26 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 SENTINEL_PORT = 26379
 # Longest wait for one Sentinel, in seconds, before the next one is asked.
 SENTINEL_TIMEOUT = 1.0
+
+
+class Unreachable(Exception):  # noqa: N818 - an answer for the operator
+    """Redis cannot be used; the message says why, without the password."""
+
+
+def read_version(redis: Redis) -> str:
+    """Return the version of the server; raise Unreachable if it cannot be used."""
+    try:
+        redis.ping()
+        return str(redis.info("server")["redis_version"])
+    except RedisError as error:
+        raise Unreachable(str(error)) from error
 
 
 def connect(url: str, *, verify: bool = True, timeout: float | None = None) -> Redis:
