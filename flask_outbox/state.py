@@ -16,6 +16,8 @@ from .delivery.bells import Bell, CallableBell, InlineBell, ThreadBell
 from .delivery.couriers import Couriers
 from .delivery.speed.pace import Pace
 from .delivery.thread import DeliveryThread
+from .events import facts
+from .events import log as events
 from .factories import connect_redis, make_delivery, make_outbox, make_rate, make_server, worker_name
 from .message.templates import mail_templates
 from .smtp.line.debug import show_conversation
@@ -200,6 +202,9 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
         """Ring the bell. The commit has succeeded, so errors here are logged and not raised."""
         if joined.is_due:
             self.ring()
+        if events.isEnabledFor(logging.DEBUG):
+            for email_id in joined.email_ids:
+                events.debug("email %d was enqueued", email_id, extra=facts("enqueued", email_id))
         try:
             for message in joined.messages:
                 flask_mail.email_dispatched.send(self.app, message=message)

@@ -14,6 +14,7 @@ from ..errors import TransmissionError, Unavailable
 from ..smtp.envelope import Reply
 from ..store.lease import LeaseLost
 from ..store.outbox import BATCH
+from ..tracing import delivering
 from .envelopes import envelope_of, following_envelope
 from .progress import Progress, Waits
 from .settling.settler import Settler, attempt_of, redact
@@ -273,7 +274,8 @@ class Delivery:
             self.progress.begin_step()
             self._outbox.guard(batch)
             if batch.begin(email):
-                self._deliver_email(batch, email, following)
+                with delivering(email.id, batch.trail_of(email).traceparent):
+                    self._deliver_email(batch, email, following)
             email = following
 
     def _goes_on(self, batch: Batch, email: Claimed, requests: int) -> bool:

@@ -83,6 +83,9 @@ class Settings:
         kinds.switch(), False, "Development: adds the mailbox pages and trusts loopback host names. Never on a real site."
     )
     flasky_mailbox_port: int = setting(kinds.port(), 1025, "Port of the development mailbox on loopback.")
+    flasky_log_format: str = setting(
+        kinds.text(kinds.check_log_format), "", "Format of the logs: `text`, or `json` with one object a line. Empty: `text`."
+    )
 
     flasky_admin: str = setting(kinds.text(kinds.check_mailbox), "", "Address notified of each new name. Empty: nobody.")
     flasky_form_limit: str = setting(kinds.text(kinds.check_limit), "10 per minute", "Most form posts from one address.")
