@@ -5,8 +5,11 @@ Only the API of OpenTelemetry is used; the host sets up its SDK. Without the pac
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 try:
     from opentelemetry import trace
@@ -19,48 +22,54 @@ else:
     _propagator = TraceContextTextMapPropagator()
 
 
-def _is_on() -> bool:
-    """Return whether the host has set up its SDK: spans that nobody records would cost 20 µs for each email."""
-    return _tracer is not None and not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
-
-
 TRACEPARENT = "traceparent"
 # The names of OpenTelemetry's conventions for messaging.
 COMMON = {"messaging.system": "flask_outbox", "messaging.destination.name": "mail"}
 
 
+def is_traced() -> bool:
+    """Return whether the host has set up its SDK: spans that nobody records would only cost time."""
+    return _tracer is not None and not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
 def enqueueing(template: str | None) -> AbstractContextManager[Any]:
     """Return the span of an enqueue, made the current one; *template* is the template pair of the message."""
-    if not _is_on() or _tracer is None:
+    if not is_traced():
         return nullcontext()
+    return _enqueueing(template)
+
+
+@contextmanager
+def _enqueueing(template: str | None) -> Iterator[Any]:
     attributes = COMMON | {"messaging.operation.name": "enqueue", "messaging.operation.type": "send"}
     if template:
         attributes["flask_outbox.template"] = template
-    # An error's text may hold an address; the span of the request records the error anyway.
-    return _tracer.start_as_current_span(
-        "enqueue mail", kind=trace.SpanKind.PRODUCER, attributes=attributes, record_exception=False
-    )
+    with _start("enqueue mail", trace.SpanKind.PRODUCER, attributes) as span:
+        try:
+            yield span
+        except Exception as error:
+            # Without its text, which may hold an address.
+            span.set_status(trace.StatusCode.ERROR, type(error).__name__)
+            raise
 
 
 def delivering(email_id: int, traceparent: str | None) -> AbstractContextManager[Any]:
     """Return the span of an attempt, made the current one; *traceparent* is what ``current_traceparent`` returned on enqueue."""
-    if not _is_on() or _tracer is None:
+    if not is_traced():
         return nullcontext()
     attributes = COMMON | {"messaging.operation.name": "deliver", "messaging.operation.type": "process"}
-    return _tracer.start_as_current_span(
-        "deliver mail",
-        context=_propagator.extract({TRACEPARENT: traceparent or ""}),
-        kind=trace.SpanKind.CONSUMER,
-        attributes=attributes | {"flask_outbox.email_id": email_id},
-        record_exception=False,
-        set_status_on_exception=False,
-    )
+    context = _propagator.extract({TRACEPARENT: traceparent or ""})
+    return _start("deliver mail", trace.SpanKind.CONSUMER, attributes | {"flask_outbox.email_id": email_id}, context)
+
+
+def _start(name: str, kind: Any, attributes: dict[str, Any], context: Any = None) -> AbstractContextManager[Any]:
+    assert _tracer is not None  # noqa: S101 - the callers have asked is_traced()
+    quiet = {"record_exception": False, "set_status_on_exception": False}
+    return _tracer.start_as_current_span(name, context, kind, attributes, **quiet)
 
 
 def note_outcome(outcome: str, code: int | None, *, is_error: bool) -> None:
-    """Set the *outcome* of an attempt, and the SMTP reply *code*, on the current span."""
-    if not _is_on():
-        return
+    """Set the *outcome* of an attempt, and the SMTP reply *code*, on the current span; only if ``is_traced``."""
     span = trace.get_current_span()
     span.set_attribute("flask_outbox.outcome", outcome)
     if code is not None:
@@ -71,7 +80,7 @@ def note_outcome(outcome: str, code: int | None, *, is_error: bool) -> None:
 
 def current_traceparent() -> str | None:
     """Return the current span as W3C Trace Context writes it; None without one."""
-    if not _is_on():
+    if not is_traced():
         return None
     carrier: dict[str, str] = {}
     _propagator.inject(carrier)

@@ -69,6 +69,20 @@ def test_a_refusal_is_an_error_without_the_address(spans: Spans, put: Put, deliv
     assert "susan" not in delivered.to_json()
 
 
+def test_a_message_that_cannot_be_enqueued_is_an_error_without_the_address(
+    spans: Spans, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("susan@example.com")
+
+    monkeypatch.setattr("flask_outbox.store.enqueue.Enqueuer.enqueue", fail)
+    with pytest.raises(RuntimeError):
+        put("susan@example.com")
+    (enqueued,) = spans()
+    assert (enqueued.status.status_code, enqueued.status.description) == (trace.StatusCode.ERROR, "RuntimeError")
+    assert "susan" not in enqueued.to_json()
+
+
 def test_every_attempt_is_a_span_of_the_same_trace(
     spans: Spans, put: Put, deliver: Deliver, smtp: SmtpServer, due: Callable[[], None]
 ) -> None:
@@ -114,9 +128,9 @@ def test_a_traceparent_fits_its_column(spans: Spans, put: Put) -> None:
 
 
 def test_an_untraced_host_gets_no_spans() -> None:
-    with tracing.delivering(1, None) as span:
-        tracing.note_outcome("sent", 250, is_error=False)
-    assert (span, tracing.current_traceparent()) == (None, None)
+    with tracing.delivering(1, None) as span, tracing.enqueueing("mail/x") as other:
+        assert tracing.current_traceparent() is None
+    assert (span, other, tracing.is_traced()) == (None, None, False)
 
 
 def test_without_the_package_everything_works() -> None:
@@ -125,7 +139,7 @@ import sys
 sys.modules["opentelemetry"] = None
 from flask_outbox import tracing
 with tracing.enqueueing("mail/x"), tracing.delivering(1, None):
-    tracing.note_outcome("sent", 250, is_error=False)
-assert tracing.current_traceparent() is None
+    assert tracing.current_traceparent() is None
+assert not tracing.is_traced()
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

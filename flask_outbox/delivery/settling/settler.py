@@ -19,7 +19,6 @@ from ...store.database.connection import reason
 from ...store.evidence import THROTTLED
 from ...store.outbox import Try
 from ...store.sendings import HELD
-from ...tracing import note_outcome
 from .decision import Decision, Fate, Situation, decide, reason_to_stop
 from .refusals import Refusals, SendingRefusals, Suspect
 
@@ -78,7 +77,6 @@ class Settler:
 
     def settle(self, batch: Batch, email: Claimed, said: Reply | TransmissionError, attempt: Try) -> None:
         """Decide what becomes of *email* and write it to the outbox; raise Unavailable if the worker must stop sending."""
-        note_outcome(attempt.outcome, attempt.code, is_error=not isinstance(said, Reply))
         # An acceptance is final in every situation, and the usual case.
         decision = decide(said) if isinstance(said, Reply) else decide(said, self._situation(email, said))
         if decision.fate is Fate.SENT:
