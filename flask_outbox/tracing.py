@@ -64,8 +64,7 @@ def delivering(email_id: int, traceparent: str | None) -> AbstractContextManager
 
 def _start(name: str, kind: Any, attributes: dict[str, Any], context: Any = None) -> AbstractContextManager[Any]:
     assert _tracer is not None  # noqa: S101 - the callers have asked is_traced()
-    quiet = {"record_exception": False, "set_status_on_exception": False}
-    return _tracer.start_as_current_span(name, context, kind, attributes, **quiet)
+    return _tracer.start_as_current_span(name, context, kind, attributes, record_exception=False, set_status_on_exception=False)
 
 
 def note_outcome(outcome: str, code: int | None, *, is_error: bool) -> None:
