@@ -18,6 +18,7 @@ from .signals import announce
 from .state import current_state
 from .store.enqueue import envelope_values
 from .store.models import Email, Priority
+from .tracing import enqueueing
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -75,7 +76,7 @@ def enqueue(  # noqa: PLR0913 - each is a decision of the caller
     template = vars(message).get("template")
     fields = envelope_values(send_at=send_at, expires_at=expires_at, priority=priority, key=key, template=template)
     written = write(message, send_at=fields.get("send_at"), envelope_from=envelope_from)
-    with state.database.session(session) as current:
+    with enqueueing(template), state.database.session(session) as current:
         emails = state.enqueuer.enqueue(current, message, written, fields, current_origin(), secret=secret)
         announce(state.app, message, lambda: [email for email in emails if email.message_id == written.message_id])
         return emails

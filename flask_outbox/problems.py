@@ -64,7 +64,7 @@ def _encryption_problems(settings: MailSettings) -> Iterator[str]:
     port, mismatch = settings.port, "the port does not match the encryption"
     if settings.use_tls and settings.use_ssl:
         yield "MAIL_USE_TLS and MAIL_USE_SSL are both on: choose STARTTLS (port 587) or TLS from the first byte (port 465)"
-    elif _is_loopback(settings.server):
+    elif is_loopback(settings.server):
         # Any port of this machine may be the end of a tunnel.
         return
     elif port == IMPLICIT_TLS_PORT and not settings.use_ssl:
@@ -86,7 +86,7 @@ def _login_problems(settings: MailSettings) -> Iterator[str]:
         yield from _oauth_problems(settings)
     elif bool(settings.username) != bool(settings.password):
         yield "MAIL_USERNAME and MAIL_PASSWORD go together: one of them is missing"
-    if settings.username and not (settings.use_tls or settings.use_ssl or _is_loopback(settings.server)):
+    if settings.username and not (settings.use_tls or settings.use_ssl or is_loopback(settings.server)):
         yield "MAIL_USERNAME is set without MAIL_USE_TLS or MAIL_USE_SSL: the password would be sent unencrypted"
     if not f"{settings.username or ''}{settings.password or ''}".isascii():
         yield "MAIL_USERNAME and MAIL_PASSWORD have to be ASCII"
@@ -97,7 +97,7 @@ def _oauth_problems(settings: MailSettings) -> Iterator[str]:
         if not getattr(settings, name):
             yield f"{PREFIX}{name.upper()} is missing: MAIL_AUTH=xoauth2 needs it"
     url = _split_url(settings.oauth_token_url)
-    private = url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.hostname or ""))
+    private = url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname or ""))
     if settings.oauth_token_url not in TOKEN_ENDPOINTS and not private:
         yield "MAIL_OAUTH_TOKEN_URL has to be google, microsoft or an https URL"
 
@@ -192,6 +192,6 @@ def _split_url(url: str) -> SplitResult:
     return parts
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Return whether *host* is this machine."""
     return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)

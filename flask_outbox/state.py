@@ -16,6 +16,8 @@ from .delivery.bells import Bell, CallableBell, InlineBell, ThreadBell
 from .delivery.couriers import Couriers
 from .delivery.speed.pace import Pace
 from .delivery.thread import DeliveryThread
+from .events import facts
+from .events import log as events
 from .factories import connect_redis, make_delivery, make_outbox, make_rate, make_server, pinger, worker_name
 from .message.templates import mail_templates
 from .smtp.line.debug import show_conversation
@@ -117,7 +119,7 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
 
     @property
     def base_url(self) -> str:
-        """Return the URL that links in a mail begin with; an empty string without one."""
+        """Return the URL that links in mail begin with; an empty string if neither MAIL_BASE_URL nor SERVER_NAME is set."""
         return self.settings.base_url or _server_url(self.app)
 
     def _make_bell(self, app: Flask) -> Bell:
@@ -208,6 +210,9 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
         """Ring the bell. The commit has succeeded, so errors here are logged and not raised."""
         if joined.is_due:
             self.ring()
+        if events.isEnabledFor(logging.DEBUG):
+            for email_id in joined.email_ids:
+                events.debug("email %d was enqueued", email_id, extra=facts("enqueued", email_id))
         try:
             for message in joined.messages:
                 flask_mail.email_dispatched.send(self.app, message=message)

@@ -90,6 +90,11 @@ class Transport:
         return reply
 
     @property
+    def conversation(self) -> Conversation | None:
+        """Return the open connection, or None without one."""
+        return self._conversation
+
+    @property
     def is_connected(self) -> bool:
         """Return whether there is a connection that was used within LONGEST_IDLE."""
         return self._conversation is not None and time.monotonic() - self._used_at < LONGEST_IDLE

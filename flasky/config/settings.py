@@ -83,6 +83,9 @@ class Settings:
         kinds.switch(), False, "Development: adds the mailbox pages and trusts loopback host names. Never on a real site."
     )
     flasky_mailbox_port: int = setting(kinds.port(), 1025, "Port of the development mailbox on loopback.")
+    flasky_log_format: str = setting(
+        kinds.text(kinds.check_log_format), "", "Format of the logs: `text`, or `json` with one object a line. Empty: `text`."
+    )
 
     flasky_metrics_token: str = setting(
         kinds.text(kinds.check_token),

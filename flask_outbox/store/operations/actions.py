@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from ...events import facts
 from ..database.clock import database_now
 from ..database.sqlite_lock import take_write_lock
 from ..models import Status, attempts, contents, emails
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
     # What records an action in the transaction that does it.
     Note = Callable[[Connection], object]
+
+log = logging.getLogger(__name__)
 
 # Most rows that purge deletes in one transaction: it then holds SQLite's write lock for 20 ms.
 PURGE_CHUNK = 500
@@ -37,13 +41,17 @@ def cancel(engine: Engine, email_id: int, note: Note | None = None) -> None:
     The UPDATE checks the status, so either this or a worker's claim succeeds, never both.
     """
     with engine.begin() as connection:
-        waiting = emails.c.id == email_id, emails.c.status.in_(WAITING)
-        if connection.execute(sa.update(emails).where(*waiting).values(_cancelled(connection))).rowcount:
-            _erase_secret_of(connection, email_id)
-            if note:
-                note(connection)
-            return
+        _cancel(connection, email_id)
+        if note:
+            note(connection)
+    log.info("email %d was cancelled by the operator", email_id, extra=facts("cancelled", email_id))
+
+
+def _cancel(connection: Connection, email_id: int) -> None:
+    waiting = emails.c.id == email_id, emails.c.status.in_(WAITING)
+    if not connection.execute(sa.update(emails).where(*waiting).values(_cancelled(connection))).rowcount:
         raise NotPossible(_why_not(connection, email_id, "cancelled"))
+    _erase_secret_of(connection, email_id)
 
 
 def retry(engine: Engine, email_id: int, note: Note | None = None) -> None:
@@ -56,17 +64,21 @@ def retry(engine: Engine, email_id: int, note: Note | None = None) -> None:
             raise NotPossible(_why_not(connection, email_id, "retried"))
         if note:
             note(connection)
+    log.info("email %d was queued again by the operator", email_id, extra=facts("retried", email_id))
 
 
 def retry_all(engine: Engine, status: Status) -> int:
     """Queue every email with *status* again, and return how many."""
     with engine.begin() as connection:
-        return _retry(connection, emails.c.status == status.value)
+        number = _retry(connection, emails.c.status == status.value)
+    log.info("%d %s emails were queued again by the operator", number, status, extra=facts("retried"))
+    return number
 
 
 def purge(engine: Engine, older_than: timedelta) -> Iterator[int]:
     """Delete emails that reached their final status *older_than* ago, with their attempts; yield each transaction's count."""
     while count := _purge_chunk(engine, older_than):
+        log.info("%d emails were deleted by the operator", count, extra=facts("purged"))
         yield count
 
 
