@@ -101,13 +101,12 @@ def _period() -> Period:
 
 def headline(report: StatusReport) -> str:
     """Return in a sentence or two whether mail goes out, and what waits."""
-    if not report.health.is_healthy:
-        return "Mail does not go out."
-    waiting = report.waiting
+    waiting, is_healthy = report.waiting, report.health.is_healthy
+    answer = "Mail goes out." if is_healthy else "Mail does not go out."
     if waiting.oldest is None:
-        return "Mail goes out. Nothing is waiting."
+        return f"{answer} Nothing is waiting." if is_healthy else answer
     many = f"More than {number(MOST_COUNTED)}" if waiting.due >= MOST_COUNTED else number(waiting.due)
-    return f"Mail goes out. {many} waiting, the oldest for {duration(max(datetime.now(UTC) - waiting.oldest, ZERO))}."
+    return f"{answer} {many} waiting, the oldest for {duration(max(datetime.now(UTC) - waiting.oldest, ZERO))}."
 
 
 def precise(seconds: float) -> str:

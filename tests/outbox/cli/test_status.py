@@ -51,7 +51,7 @@ def test_the_status_is_red_with_the_reason_and_what_to_do(run: Any, put: Any) ->
         connection.execute(sa.update(Email).values(send_at=datetime.now(UTC) - timedelta(hours=1)))
     result = run()
     assert result.exit_code == 1
-    assert result.output.startswith("Mail does not go out.\nproblem      no worker delivers")
+    assert result.output.startswith("Mail does not go out. 1 waiting, the oldest for 1 hour.\nproblem      no worker delivers")
     assert "what to do   Start what delivers" in result.output
 
 

@@ -105,10 +105,10 @@ def test_each_reason_is_told_with_what_to_do(client: FlaskClient, put: Any, sess
     times = {"since": ago(minutes=5), "next_try_at": ago(minutes=2)}
     insert(session, Health, id=1, reason="Connection refused", ours=False, failures=3, **times)
     page = look(client)
-    assert "Mail does not go out." in page.text
-    assert "the server cannot be used: Connection refused since 5 minutes ago" in page.text
+    assert "Mail does not go out. 1 waiting, the oldest for 5 minutes." in page.text
+    assert "The server cannot be used: Connection refused since 5 minutes ago" in page.text
     assert "Check that the server runs and can be reached from here." in page.text
-    assert "no worker delivers" in page.text
+    assert "No worker delivers" in page.text
     assert "Start what delivers" in page.text
 
 
