@@ -34,8 +34,9 @@ HEADERS = {
 LIGHT, DARK, INVERTED = "light", "dark", "inverted"
 
 HEAD = re.compile(r"<head\b[^>]{0,2000}>", re.IGNORECASE)
-# A browser may connect to where they point, before it asks the policy. Renamed, and not removed: nothing can be put together anew.
-ACTIVE = re.compile(r"<(?=(?:link|base|script|object|embed|portal)[\s/>])", re.IGNORECASE)
+# Chromium connects to where an <iframe> points before it asks the policy, and no mail program shows one. They are renamed and not
+# removed, so that nothing can be put together anew.
+ACTIVE = re.compile(r"<(?=(?:link|base|script|object|embed|i?frame|portal)[\s/>])", re.IGNORECASE)
 CID = re.compile(r"""(?<=["'(=\s])cid:([^\s"'<>)]{1,500})""", re.IGNORECASE)
 # Most bytes of pictures in one document.
 LARGEST_PICTURES = 10_000_000

@@ -76,7 +76,7 @@ def text_of(page: str) -> str:
     ("columns", "answer"),
     [
         ({}, "queued Not yet: it waits for a worker since it became due"),
-        ({"send_at": NOW + timedelta(hours=3, seconds=30)}, "Not yet: it is scheduled for later. It goes out in 3 hours."),
+        ({"send_at": NOW + timedelta(hours=3, minutes=30)}, "Not yet: it is scheduled for later. It goes out in 3 hours."),
         ({"status": "sending", "lease_until": NOW}, "sending Not yet: a worker is sending it at this moment"),
         ({"status": "held", "reply": "MAIL_ALLOW_TO"}, "held No: it is held back (MAIL_ALLOW_TO)."),
         ({"status": "sent", "finished_at": NOW, "reply": "250 ok"}, "sent The mail server has accepted it now (250 ok)."),

@@ -48,7 +48,15 @@ def test_a_color_scheme_of_the_style_sheet_follows() -> None:
 
 
 @pytest.mark.parametrize(
-    "html", ["<link rel=preconnect href=//x>", "<LINK\nhref=x>", "<base href='//x'>", "<script>x</script>", "<object/>"]
+    "html",
+    [
+        "<link rel=preconnect href=//x>",
+        "<LINK\nhref=x>",
+        "<base href='//x'>",
+        "<script>x</script>",
+        "<object/>",
+        "<iframe src=//x>",
+    ],
 )
 def test_what_could_connect_or_run_becomes_a_tag_without_meaning(html: str) -> None:
     document = frame_document(f"<html><head></head>{html}", {}, "light").partition("</head>")[2]

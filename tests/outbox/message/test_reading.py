@@ -87,16 +87,12 @@ PIECES = st.sampled_from(
         b"utf-8",
         b"\xff",
         b"=?",
-    ]
-    + [
         b"Content-Transfer-Encoding: base64",
         b"Content-ID: <a>",
         b"Content-Disposition: attachment; filename*=",
         b"x''%ff",
         b"To: <",
         b"\0",
-    ]
-    + [
         b"message/rfc822",
         b"?=",
         b"\n",
