@@ -64,8 +64,10 @@ class Group:
         """Return the findings; one that says so if the checks do not end before *deadline*, by ``time.monotonic()``."""
         if self._thread.ident is not None:
             self._thread.join(max(deadline - time.monotonic(), 0))
+        # Asked first: what has ended has written all its findings.
+        hangs = self._thread.is_alive()
         found = list(self._findings)
-        if self._thread.is_alive():
+        if hangs:
             found.append(failed(self._name, f"no answer within {LONGEST:g} s", "Something on the way hangs: look at the network."))
         return found
 

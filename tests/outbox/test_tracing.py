@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from flask_outbox import Email, tracing
+from flask_outbox import spans as spans_module
 from flask_outbox.testing import reply
 from flasky.extensions import db
 
@@ -33,13 +34,13 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[Readabl
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     # Set for good once in a process by its public function.
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
-    monkeypatch.setattr(tracing, "_tracer", provider.get_tracer("flask_outbox"))
+    monkeypatch.setattr(spans_module, "_tracer", provider.get_tracer("flask_outbox"))
     yield lambda: list(exporter.get_finished_spans())
     provider.shutdown()
 
 
 def test_one_trace_from_the_request_to_the_acceptance(spans: Spans, put: Put, deliver: Deliver) -> None:
-    with tracing._tracer.start_as_current_span("POST /order") as request:
+    with spans_module._tracer.start_as_current_span("POST /order") as request:
         put()
     deliver()
     enqueued, _, delivered = spans()
@@ -133,10 +134,28 @@ def test_an_untraced_host_gets_no_spans() -> None:
     assert (span, other, tracing.is_traced()) == (None, None, False)
 
 
+def test_a_host_that_is_set_up_after_the_import_is_traced_too() -> None:
+    program = """
+import sys
+from flask_outbox import tracing
+assert not tracing.is_traced()
+assert not [name for name in sys.modules if name.startswith("opentelemetry")]
+from opentelemetry import trace
+assert not tracing.is_traced()
+from opentelemetry.sdk.trace import TracerProvider
+trace.set_tracer_provider(TracerProvider())
+assert tracing.is_traced()
+with tracing.delivering(1, None) as span:
+    tracing.note_outcome("sent", 250, is_error=False)
+    assert tracing.current_traceparent().split("-")[1] == format(span.get_span_context().trace_id, "032x")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
 def test_without_the_package_everything_works() -> None:
     program = """
 import sys
-sys.modules["opentelemetry"] = None
+sys.modules["opentelemetry"] = sys.modules["opentelemetry.trace"] = None
 from flask_outbox import tracing
 with tracing.enqueueing("mail/x"), tracing.delivering(1, None):
     assert tracing.current_traceparent() is None
