@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
 
 # How long a preview searches for examples, and counts, in seconds.
-FIND, COUNT = 0.03, 0.05
+FIND, COUNT = 0.03, 0.03
 EXAMPLES = 10
 # The emails that one can select, and that the page of an action lists.
 MOST_SELECTED, MOST_LISTED = 500, 100

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Rows on a page.
 PAGE = 50
 # How long a page searches, and counts, in seconds: the rest is found and counted from there on.
-FIND, COUNT, COUNT_ON = 0.06, 0.02, 0.08
+FIND, COUNT, COUNT_ON = 0.07, 0.02, 0.08
 # A transaction may commit after later ones: emails with so much smaller ids than the newest may be new too.
 LATE = 1000
 # How many rows a page shows at most, once new emails have appeared on it.
@@ -127,19 +127,24 @@ def _find(search: Search) -> dict[str, Any]:
     }
 
 
-def _number(search: Search, query: Query, counts: dict[str, int]) -> Number:
-    """Return how many emails *query* finds, as far as they can be counted now; on from where the request says."""
+def _number(search: Search, query: Query, counts: dict[str, int] | None) -> Number | None:
+    """Return how many emails *query* finds, as far as they can be counted now, on from where the request says.
+
+    A page further on does not count again what takes long; then it is None.
+    """
     if all(term.name == "status" for term in query.terms):
-        return Number(sum(counts.get(status, 0) for status in query.statuses), None)
+        return None if counts is None else Number(sum(counts.get(status, 0) for status in query.statuses), None)
+    if request.args.get("below") or request.args.get("above"):
+        return None
     number = search.count(COUNT, below=id_argument("count_below"))
     return Number(number.value + (id_argument("counted") or 0), number.reached)
 
 
-def _tabs(line: str, query: Query, counts: dict[str, int]) -> list[Tab]:
+def _tabs(line: str, query: Query, counts: dict[str, int] | None) -> list[Tab]:
     """Return the tabs: all emails, and each status, within what else *line* asks; with numbers if that is nothing."""
     rest = without(line, "status")
-    numbers = {} if rest else {status: counts.get(status, 0) for status in Status}
-    first = Tab("all", rest, None if rest else sum(counts.values()), query.statuses == EVERY_STATUS)
+    numbers = {} if rest or counts is None else {status: counts.get(status, 0) for status in Status}
+    first = Tab("all", rest, sum(numbers.values()) if numbers else None, query.statuses == EVERY_STATUS)
     return [first] + [
         Tab(status, f"{rest} status:{status}".strip(), numbers.get(status), query.statuses == {status}) for status in Status
     ]

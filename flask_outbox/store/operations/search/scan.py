@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from .query import Query
 
 # How many emails the first window has, and the largest, and how long one should take, in seconds.
-FIRST_WINDOW, LARGEST_WINDOW, WINDOW = 1000, 20_000, 0.015
+FIRST_WINDOW, LARGEST_WINDOW, WINDOW = 1000, 10_000, 0.01
 # A window that is much larger than the last one could take much longer: its emails may be more expensive.
-MOST_GROWTH = 3.0
+MOST_GROWTH = 2.0
 # So many emails of each route are counted, to take the one with the fewest; more of one key are not sorted by id.
 PROBE = 2000
 
