@@ -216,7 +216,7 @@ def test_a_retry_leads_back_to_the_page_that_watches_it(client: FlaskClient, put
     assert "ada queued it again" in text_of(page)
 
 
-def test_cancel(client: FlaskClient, put: Any, done: Any) -> None:
+def test_cancel_says_who_did_it(client: FlaskClient, put: Any, done: Any) -> None:
     email_id = put()
     assert post(client, email_id, "cancel").status_code == 303
     assert "No: ada cancelled it" in client.get(f"/desk/email/{email_id}/").text

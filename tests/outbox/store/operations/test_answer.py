@@ -16,7 +16,10 @@ BEFORE, LATER = NOW - timedelta(minutes=2), NOW + timedelta(minutes=4)
 ENQUEUED = Event(BEFORE, "Put into the outbox", "enqueued")
 
 
-def tried(outcome: str, said: str = "451 later") -> Event:
+LATE = "451 later"
+
+
+def tried(outcome: str, said: str = LATE) -> Event:
     return Event(BEFORE, OUTCOMES[outcome], outcome, said, 0.1, "w")
 
 
@@ -29,32 +32,56 @@ def email(status: str, **columns: object) -> Email:
     return Email(status=status, content=Content(sender="shop@example.com"), **usual | columns)
 
 
+WAIT, BAD = "wait", "bad"
+PUT_OFF = [tried("deferred")]
+soon, due = email("queued", send_at=LATER), email("queued")
 SITUATIONS = {
-    "waits": (email("queued"), [], "wait", "Not yet: it waits for a worker", BEFORE, "", "as soon as a worker is free", None),
-    "scheduled": (email("queued", send_at=LATER), [], "wait", "scheduled for later", None, "", "It goes out", LATER),
-    "deferred": (email("queued", send_at=LATER), [tried("deferred")], "wait", "put it off", BEFORE, "451 later", "tried again", LATER),  # noqa: E501 - a row of the table
-    "due again": (email("queued"), [tried("deferred")], "wait", "put it off", BEFORE, "451 later", "as soon as", None),
-    "slowed": (email("queued", send_at=LATER), [tried("throttled")], "wait", "slow down", BEFORE, "451 later", "tried again", LATER),  # noqa: E501 - a row of the table
-    "broke": (email("queued", send_at=LATER), [tried("uncertain")], "wait", "Perhaps: the connection broke", BEFORE, "451 later", "tried", LATER),  # noqa: E501 - a row of the table
-    "no server": (email("queued"), [tried("unavailable")], "wait", "could not be used", BEFORE, "451 later", "as soon as", None),
-    "retried": (
-        email("queued"), [tried("refused"), done("queued it again")], "wait", "it was queued again", BEFORE, "", "as soon as", None
+    "waits": (due, [], WAIT, "Not yet: it waits for a worker", BEFORE, "", "as soon as a worker is free", None),
+    "scheduled": (soon, [], WAIT, "scheduled for later", None, "", "It goes out", LATER),
+    "deferred": (soon, PUT_OFF, WAIT, "put it off", BEFORE, LATE, "tried again", LATER),
+    "due again": (due, PUT_OFF, WAIT, "put it off", BEFORE, LATE, "as soon as", None),
+    "slowed": (soon, [tried("throttled")], WAIT, "slow down", BEFORE, LATE, "tried again", LATER),
+    "broke": (soon, [tried("uncertain")], WAIT, "Perhaps: the connection broke", BEFORE, LATE, "tried", LATER),
+    "no server": (due, [tried("unavailable")], WAIT, "could not be used", BEFORE, LATE, "as soon as", None),
+    "retried": (due, [tried("refused"), done("queued it again")], WAIT, "it was queued again", BEFORE, "", "as soon as", None),
+    "retried and put off": (soon, [done("queued it again"), tried("deferred")], WAIT, "put it off", BEFORE, LATE, "tried", LATER),
+    "read meanwhile": (soon, [tried("deferred"), done("read the message")], WAIT, "put it off", BEFORE, LATE, "tried", LATER),
+    "sending": (email("sending", lease_until=LATER), [], WAIT, "a worker is sending it", None, "", "another one takes over", LATER),
+    "held": (
+        email("held", reply="MAIL_ALLOW_TO"),
+        [],
+        WAIT,
+        "No: it is held back",
+        None,
+        "MAIL_ALLOW_TO",
+        "retries or cancels",
+        None,
     ),
-    "retried and put off": (
-        email("queued", send_at=LATER), [done("queued it again"), tried("deferred")], "wait", "put it off", BEFORE, "451 later", "tried", LATER  # noqa: E501 - a row of the table
+    "sent": (
+        email("sent", reply="250 ok"),
+        [tried("sent")],
+        "good",
+        "has accepted it",
+        BEFORE,
+        "250 ok",
+        "example.org knows",
+        None,
     ),
-    "read meanwhile": (
-        email("queued", send_at=LATER), [tried("deferred"), done("read the message")], "wait", "put it off", BEFORE, "451 later", "tried", LATER  # noqa: E501 - a row of the table
+    "refused": (
+        email("failed", reply="550 no"),
+        [tried("refused")],
+        BAD,
+        "No: the mail server has refused it",
+        BEFORE,
+        "550 no",
+        "not",
+        None,
     ),
-    "sending": (email("sending", lease_until=LATER), [], "wait", "a worker is sending it", None, "", "another one takes over", LATER),  # noqa: E501 - a row of the table
-    "held": (email("held", reply="MAIL_ALLOW_TO"), [], "wait", "No: it is held back", None, "MAIL_ALLOW_TO", "retries or cancels", None),  # noqa: E501 - a row of the table
-    "sent": (email("sent", reply="250 ok"), [tried("sent")], "good", "has accepted it", BEFORE, "250 ok", "example.org knows", None),  # noqa: E501 - a row of the table
-    "refused": (email("failed", reply="550 no"), [tried("refused")], "bad", "No: the mail server has refused it", BEFORE, "550 no", "not", None),  # noqa: E501 - a row of the table
-    "given up": (email("failed", reply="451 x"), [tried("deferred")], "bad", "it was given up", BEFORE, "451 x", "not tried again", None),  # noqa: E501 - a row of the table
-    "expired": (email("expired", expires_at=NOW), [], "bad", "before it expired", NOW, "", "not sent any more", None),
-    "cancelled": (email("cancelled"), [], "bad", "No: an operator cancelled it", BEFORE, "", "It is not sent", None),
-    "cancelled by": (email("cancelled"), [done("cancelled it")], "bad", "No: susan cancelled it", BEFORE, "", "It is not sent", None),  # noqa: E501 - a row of the table
-}  # fmt: skip
+    "given up": (email("failed", reply="451 x"), PUT_OFF, BAD, "it was given up", BEFORE, "451 x", "not tried again", None),
+    "expired": (email("expired", expires_at=NOW), [], BAD, "before it expired", NOW, "", "not sent any more", None),
+    "cancelled": (email("cancelled"), [], BAD, "No: an operator cancelled it", BEFORE, "", "It is not sent", None),
+    "cancelled by": (email("cancelled"), [done("cancelled it")], BAD, "No: susan cancelled it", BEFORE, "", "It is not sent", None),
+}
 
 
 @pytest.mark.parametrize("situation", SITUATIONS.values(), ids=SITUATIONS)
