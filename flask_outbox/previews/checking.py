@@ -33,15 +33,19 @@ class Checked:
     @property
     def errors(self) -> int:
         """Return how many errors there are."""
-        return self.count(Level.ERROR)
+        return self._count(Level.ERROR)
 
     @property
     def warnings(self) -> int:
         """Return how many warnings there are."""
-        return self.count(Level.WARNING)
+        return self._count(Level.WARNING)
 
-    def count(self, level: Level) -> int:
-        """Return how many findings have *level*."""
+    @property
+    def notes(self) -> int:
+        """Return how many notes there are."""
+        return self._count(Level.NOTE)
+
+    def _count(self, level: Level) -> int:
         return sum(finding.level is level for finding in self.findings)
 
 

@@ -8,7 +8,9 @@ import flask_mail
 
 from ..api import compose
 from ..errors import InvalidMessage
+from ..message.reading import ReadMessage
 from ..message.templates import explained
+from ..message.writer import write
 from ..state import MailState
 from .rollback import rolled_back
 from .samples import Samples, Variant, sample_explained
@@ -36,6 +38,13 @@ def render_preview(state: MailState, mail: Mail, samples: Samples, variant: Vari
         # It holds objects of the session that is rolled back now.
         vars(made).pop("context", None)
         return made
+
+
+def written(message: flask_mail.Message) -> ReadMessage:
+    """Return *message* as its recipient reads it; without a sender or a recipient, it has some that get nothing."""
+    message.sender = message.sender or NOBODY
+    message.recipients = message.recipients or [NOBODY]
+    return ReadMessage(write(message).source)
 
 
 def _subject(state: MailState, subject: str, context: dict[str, Any]) -> str:

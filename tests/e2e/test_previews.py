@@ -131,13 +131,23 @@ def test_by_keyboard_one_reaches_every_switch_and_sends_the_mail(browser: Browse
     page = context.new_page()
     page.goto(f"{host.url}/desk/templates/mail/hello/")
     seen = []
-    for _ in range(20):
+    for _ in range(30):
         page.keyboard.press("Tab")
         focused = page.locator(":focus")
         seen.append(focused.inner_text() if focused.count() else "")
         if seen[-1] == "Send me this one":
             break
-    assert seen[-8:] == ["Default", "Other", "Phone", "Desktop", "Light", "Dark", "Inverted", "Send me this one"]
+    assert seen[-9:] == [
+        "Default",
+        "Other",
+        "Fit",
+        "Phone, 390 px",
+        "Desktop, 1,000 px",
+        "Light",
+        "Dark",
+        "Inverted",
+        "Send me this one",
+    ]
     page.keyboard.press("Enter")
     expect(page.get_by_role("status")).to_contain_text("Email 1 to operator@example.com is in the outbox")
     context.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, abort, current_app, redirect, render_template, request, url_for
 from sqlalchemy.orm import Session
@@ -14,27 +14,18 @@ from ...previews.lint import Level
 from ...previews.lint.document import Document
 from ...previews.lint.structure import preview_text
 from ...previews.mails import Mail, find_mail, find_mails
-from ...previews.rendering import render_preview
+from ...previews.rendering import render_preview, written
 from ...previews.samples import Samples, read_samples
 from ...state import current_state
 from ...store.operations.audit import record
+from ..frame import SANDBOX, has_dark_colours
 from ..rights import Action, current_desk, require
-from .preview_frame import Scheme, frame, has_dark_style
+from ..viewer import COLOURS, WIDTHS, Choice, chosen, html_response
 
 if TYPE_CHECKING:
     from flask import Response
     from flask.typing import ResponseReturnValue
     from flask_mail import Message
-
-WIDTHS = ("phone", "desktop")
-
-
-class Choice(NamedTuple):
-    """One link of a switch: its *title*, where it leads, and whether it is what is shown."""
-
-    title: str
-    url: str
-    is_current: bool
 
 
 def add_routes(bp: Blueprint) -> None:
@@ -59,7 +50,7 @@ def template(name: str) -> str:
     require(Action.PREVIEW)
     mail = _mail(name)
     samples, checked = _check(mail)
-    shown = {"variant": checked.variant, "width": _one_of(WIDTHS, "width"), "scheme": _one_of(tuple(Scheme), "scheme")}
+    shown = {"variant": checked.variant, "width": chosen("width", WIDTHS), "colours": chosen("colours", COLOURS)}
     html = str((checked.message and checked.message.html) or "")
     return render_template(
         "mail_desk/template.html",
@@ -67,12 +58,12 @@ def template(name: str) -> str:
         description=next((each.description for each in samples.variants if each.name == checked.variant), ""),
         shown=shown,
         switches=_switches(mail, samples, shown),
-        scheme=shown["scheme"] if shown["scheme"] != Scheme.DARK or has_dark_style(html) else Scheme.LIGHT,
+        has_dark_colours=has_dark_colours(html),
+        sandbox=SANDBOX,
         preview=preview_text(Document(html)),
         size=len(html.encode(errors="replace")),
         to_me=current_desk().to_me(),
         sent=request.args.get("sent", type=int),
-        has_email_page=f"{request.blueprint}.email" in current_app.view_functions,
         Level=Level,
     )
 
@@ -80,7 +71,11 @@ def template(name: str) -> str:
 def template_html(name: str) -> Response:
     """Return the HTML half of one mail, for the frame."""
     require(Action.PREVIEW)
-    return frame(_render(_mail(name), request.args.get("variant")), Scheme(_one_of(tuple(Scheme), "scheme")))
+    message = _render(_mail(name), request.args.get("variant"))
+    try:
+        return html_response(written(message))
+    except InvalidMessage as error:
+        abort(400, str(error))
 
 
 def send_template(name: str) -> ResponseReturnValue:
@@ -135,25 +130,13 @@ def _render(mail: Mail, variant: str | None) -> Message:
         abort(400, str(error))
 
 
-def _one_of(values: tuple[str, ...], name: str) -> str:
-    """Return the argument *name* of the request if it is one of *values*, else the first of them."""
-    given = request.args.get(name, "")
-    return given if given in values else values[0]
-
-
 def _switches(mail: Mail, samples: Samples, shown: dict[str, Any]) -> list[tuple[str, list[Choice]]]:
     """Return the switches of the page: each a title and its choices, which keep what the others say."""
 
-    def switch(name: str, values: tuple[str, ...]) -> list[Choice]:
-        return [
-            Choice(
-                value.replace("_", " ").capitalize(),
-                url_for(".template", name=mail.name, _anchor="preview", **shown | {name: str(value)}),
-                value == shown[name],
-            )
-            for value in values
-        ]
+    def switch(name: str, labels: dict[str, str]) -> list[Choice]:
+        urls = {value: url_for(".template", name=mail.name, _anchor="preview", **shown | {name: value}) for value in labels}
+        return [Choice(label, urls[value], value == shown[name]) for value, label in labels.items()]
 
-    variants = tuple(variant.name for variant in samples.variants)
-    switches = [("Width", switch("width", WIDTHS)), ("Colors", switch("scheme", tuple(Scheme)))]
+    variants = {variant.name: variant.name.replace("_", " ").capitalize() for variant in samples.variants}
+    switches = [("Width", switch("width", WIDTHS)), ("Colours", switch("colours", COLOURS))]
     return [("Sample", switch("variant", variants)), *switches] if len(variants) > 1 else switches

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from ...message.reading import ReadMessage
 from .document import Document
 from .finding import Finding, Level
 from .links import check_links
-from .reading import read_parts
 from .structure import check_structure
 from .support import check_support
 from .wording import check_wording
@@ -26,4 +26,5 @@ def lint(subject: str, text: str, html: str | None, base_url: str = "") -> list[
 
 def lint_message(source: bytes, base_url: str = "") -> list[Finding]:
     """Return the findings for a message as it goes over the wire; it raises nothing, however broken the message is."""
-    return lint(*read_parts(source), base_url)
+    message = ReadMessage(source)
+    return lint(message.header("Subject"), message.text or "", message.html, base_url)
