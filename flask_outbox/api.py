@@ -12,7 +12,6 @@ from flask import current_app
 from .direct import Message
 from .message.header import as_text
 from .message.templates import full_context, render
-from .message.writer import write
 from .signals import announce
 from .state import current_state
 from .store.enqueue import envelope_values
@@ -72,7 +71,7 @@ def enqueue(  # noqa: PLR0913 - each is a decision of the caller
     """
     state = current_state()
     fields = envelope_values(send_at=send_at, expires_at=expires_at, priority=priority, key=key)
-    written = write(message, send_at=fields.get("send_at"), envelope_from=envelope_from)
+    written = state.write(message, send_at=fields.get("send_at"), envelope_from=envelope_from)
     with state.database.session(session) as current:
         emails = state.enqueuer.enqueue(current, message, written, fields, secret=secret)
         announce(state.app, message, lambda: [email for email in emails if email.message_id == written.message_id])

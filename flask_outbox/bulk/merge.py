@@ -15,10 +15,12 @@ from ..state import current_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from jinja2 import Template
 
     from ..message.address import AddressLike
+    from ..message.writer import WrittenMessage
 
 
 class MailMerge:
@@ -31,7 +33,8 @@ class MailMerge:
 
     def __init__(self, subject: str, template: str, headers: Mapping[str, str] | None = None) -> None:
         state = current_state()
-        self._templates, self._template, self._settings = state.templates, template, state.settings
+        self._state, self._template = state, template
+        self._templates, self._settings = state.templates, state.settings
         self._subject = self._compile(as_text(subject, "the subject"), "the subject")
         self._headers = {name: self._compile(value, f"the header {name}") for name, value in (headers or {}).items()}
         for name in halves(template):
@@ -47,6 +50,10 @@ class MailMerge:
         message = Message(self._settings.subject_prefix + subject, [to], text, html, sender=self._settings.template_sender)
         message.extra_headers = self._render_headers(context, message)
         return message
+
+    def write(self, to: AddressLike, values: dict[str, Any], send_at: datetime | None = None) -> WrittenMessage:
+        """Compose and write the email to *to*; raise InvalidMessage if it could never be sent."""
+        return self._state.write(self.compose(to, values), send_at=send_at)
 
     def _compile(self, source: str, what: str) -> Template:
         source = unfold(source)
