@@ -11,7 +11,8 @@ from flask import current_app
 
 from .direct import Message
 from .message.header import as_text
-from .message.templates import full_context, render
+from .message.language import as_locale, in_language
+from .message.templates import full_context, localized, render
 from .signals import announce
 from .state import current_state
 from .store.enqueue import envelope_values
@@ -31,7 +32,8 @@ def send_email(to: AddressLike, subject: str, template: str, /, **context: Any) 
 
     It returns at once. With work in progress in the session, the email joins that transaction and goes out when it is
     committed; otherwise it is committed at once. The arguments are positional, so that a template may have variables called
-    ``to``, ``subject`` and ``template``. Raises InvalidMessage, and stores nothing, if the email could never be sent.
+    ``to``, ``subject`` and ``template``. One called ``locale`` is the recipient's language: see ``compose``. Raises InvalidMessage,
+    and stores nothing, if the email could never be sent.
     """
     return enqueue(compose(to, subject, template, **context))[0]
 
@@ -39,12 +41,17 @@ def send_email(to: AddressLike, subject: str, template: str, /, **context: Any) 
 def compose(to: AddressLike, subject: str, template: str, /, **context: Any) -> Message:
     """Render ``template.txt`` and ``template.html`` with *context* into a message to *to*.
 
+    A variable called ``locale``, such as ``"de_AT"``, is the recipient's language: ``template.de_AT.txt`` or ``template.de.txt``
+    comes before ``template.txt``, and Flask-Babel, if the app has it, translates and formats for it. None is the app's own choice.
+
     Add to the message what you like (``attach``, ``cc``, ``reply_to``) before you hand it to ``enqueue``. Raises
     InvalidMessage if a half of the pair is missing or broken, or a variable is missing; ``enqueue`` checks the address.
     """
     state = current_state()
-    text, html = render(state.templates, template, full_context(current_app, context))
-    subject = state.settings.subject_prefix + as_text(subject, "the subject")
+    locale = as_locale(context.get("locale"))
+    with in_language(current_app, locale):
+        text, html = render(state.templates, localized(state.templates, template, locale), full_context(current_app, context))
+        subject = state.settings.subject_prefix + as_text(subject, "the subject")
     message = Message(subject, [to], text, html, sender=state.settings.template_sender)
     vars(message).update(template=template, context=context)
     return message

@@ -10,7 +10,8 @@ from flask import current_app
 from ..direct import Message
 from ..message.address import parse
 from ..message.header import as_text, reject_controls, unfold
-from ..message.templates import explained, full_context, halves, render
+from ..message.language import as_locale, in_language
+from ..message.templates import explained, full_context, halves, localized, render
 from ..state import current_state
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class MailMerge:
         state = current_state()
         self._state, self._template = state, template
         self._templates, self._settings = state.templates, state.settings
+        self._pairs: dict[str, str] = {}
         self._subject = self._compile(as_text(subject, "the subject"), "the subject")
         self._headers = {name: self._compile(value, f"the header {name}") for name, value in (headers or {}).items()}
         for name in halves(template):
@@ -42,14 +44,27 @@ class MailMerge:
                 self._templates.get_template(name)
 
     def compose(self, to: AddressLike, values: dict[str, Any]) -> Message:
-        """Render the pair with *values* into a message to *to*; raise InvalidMessage as the library's ``compose`` does."""
-        context = full_context(current_app, values)
+        """Render the pair with *values* into a message to *to*; raise InvalidMessage as the library's ``compose`` does.
+
+        A column called ``locale`` is the recipient's language, as for ``compose``.
+        """
+        locale = as_locale(values.get("locale"))
+        with in_language(current_app, locale):
+            return self._compose(to, full_context(current_app, values), self._localized(locale))
+
+    def _compose(self, to: AddressLike, context: dict[str, Any], template: str) -> Message:
         with explained("the subject"):
             subject = self._subject.render(context)
-        text, html = render(self._templates, self._template, context)
+        text, html = render(self._templates, template, context)
         message = Message(self._settings.subject_prefix + subject, [to], text, html, sender=self._settings.template_sender)
         message.extra_headers = self._render_headers(context, message)
         return message
+
+    def _localized(self, locale: str) -> str:
+        """Return the name of the pair for *locale*; remembered, because looking for templates in vain is slow."""
+        if locale not in self._pairs:
+            self._pairs[locale] = localized(self._templates, self._template, locale)
+        return self._pairs[locale]
 
     def write(self, to: AddressLike, values: dict[str, Any], send_at: datetime | None = None) -> WrittenMessage:
         """Compose and write the email to *to*; raise InvalidMessage if it could never be sent."""

@@ -16,6 +16,7 @@ from jinja2 import StrictUndefined, TemplateError, TemplateNotFound, TemplateSyn
 from werkzeug.routing import BuildError
 
 from ..errors import InvalidMessage
+from .language import variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +32,22 @@ ANCHOR_SAFE = "%!#$&'()*+,/:;=?@"
 def halves(template: str) -> tuple[str, str]:
     """Return the file names of both halves of *template*."""
     return f"{template}.txt", f"{template}.html"
+
+
+def localized(templates: Environment, template: str, locale: str) -> str:
+    """Return the name of the pair that is closest to *locale*: ``name.de_AT``, ``name.de``, or else ``name`` itself.
+
+    Both halves are in one language: raises InvalidMessage if one exists without the other.
+    """
+    for variant in variants(locale):
+        name = f"{template}.{variant}"
+        missing = [half for half in halves(name) if not _exists(templates, half)]
+        if not missing:
+            return name
+        if len(missing) == 1:
+            message = f"the template {missing[0]} is missing: a mail needs both halves in one language, and the other one exists"
+            raise InvalidMessage(message)
+    return template
 
 
 def full_context(app: Flask, context: dict[str, Any]) -> dict[str, Any]:
@@ -50,6 +67,17 @@ def render(templates: Environment, template: str, context: dict[str, Any]) -> tu
     """Return both halves of *template*, rendered; raise InvalidMessage if one is missing or broken."""
     text, html = (_render(templates, name, context) for name in halves(template))
     return text, html
+
+
+def _exists(templates: Environment, name: str) -> bool:
+    try:
+        templates.get_template(name)
+    except TemplateNotFound:
+        return False
+    except BROKEN:
+        # What is wrong with it is told when it is rendered.
+        return True
+    return True
 
 
 def _render(templates: Environment, name: str, context: dict[str, Any]) -> str:
