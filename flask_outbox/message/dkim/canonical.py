@@ -16,9 +16,7 @@ def relaxed_body(body: bytes) -> bytes:
     """Return *body*, which has CRLF for line ends, by RFC 6376, 3.4.4."""
     if not body.endswith(b"\r\n"):
         body += b"\r\n"
-    # To look first is cheap, and most large bodies are base64, which has nothing to replace.
-    if b"\t" in body or b"  " in body:
-        body = SPACES.sub(b" ", body)
+    body = _one_space(body)
     if b" \r\n" in body:
         body = body.replace(b" \r\n", b"\r\n")
     end = len(body)
@@ -29,9 +27,14 @@ def relaxed_body(body: bytes) -> bytes:
 
 def relaxed_fields(head: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield each header field in *head*, as its name in lower case and its line without CRLF, by RFC 6376, 3.4.2."""
-    unfolded = head.replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ")
+    unfolded = _one_space(head.replace(b"\r\n ", b" ").replace(b"\r\n\t", b" "))
     for line in unfolded.split(b"\r\n"):
         name, colon, value = line.partition(b":")
         if colon:
-            name = name.strip(b" \t").lower()
-            yield name, name + b":" + SPACES.sub(b" ", value).strip(b" ")
+            name = name.strip().lower()
+            yield name, name + b":" + value.strip(b" ")
+
+
+def _one_space(text: bytes) -> bytes:
+    """Return *text* with one space for all white space in a row. To look first is cheap: most texts have nothing to replace."""
+    return SPACES.sub(b" ", text) if b"  " in text or b"\t" in text else text
