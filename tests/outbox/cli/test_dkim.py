@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ import pytest
 from flask_outbox.message.dkim.key import read_key
 from flask_outbox.message.dkim.signer import Signer
 from flask_outbox.settings import MailSettings
+from flasky.config import ROOT
 from tests.outbox.verifiers import verified
 
 if TYPE_CHECKING:
@@ -83,3 +86,14 @@ def test_what_it_cannot_do_is_told(run: Any, words: list[str], told: str) -> Non
     assert result.exit_code in {1, 2}
     assert told in result.output
     assert "Traceback" not in result.output
+
+
+def test_without_cryptography_it_says_what_to_install(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric", None)
+    result = run("example.com", "mail")
+    assert (result.exit_code, result.output) == (1, "Error: DKIM needs the package cryptography: install flask-outbox[dkim]\n")
+
+
+def test_an_app_without_keys_never_loads_cryptography() -> None:
+    script = "import sys, flask_outbox; sys.exit('cryptography' in sys.modules or 'babel' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False, timeout=60).returncode == 0
