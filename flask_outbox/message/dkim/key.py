@@ -80,7 +80,7 @@ def make_key(selector: str, domain: str, private: Any) -> DkimKey:
 
 def check_place(selector: str, domain: str) -> tuple[str, str]:
     """Return the selector and the domain's ASCII form, in lower case; raise InvalidKey if one of them cannot be in DNS."""
-    if not SELECTOR.fullmatch(selector) or len(selector) > LONGEST_SELECTOR:
+    if len(selector) > LONGEST_SELECTOR or not SELECTOR.fullmatch(selector):
         raise InvalidKey("the selector is no name for DNS: use letters, digits and hyphens, as in mail or s2026-11")
     try:
         return selector.lower(), parse(f"dkim@{domain}", "the domain").domain.lower()

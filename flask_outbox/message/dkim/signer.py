@@ -1,7 +1,6 @@
 """Sign a written message with the keys of its sender's domain, and sign it again once those keys have changed.
 
-What is signed is what a receiver shows or acts on. Most of these headers are signed once more than they occur (RFC 6376, 8.15):
-then nobody on the way can add another one, such as a second Subject. A signature has no expiry (``x=``), because mail may wait.
+A signature has no expiry (``x=``), because mail may wait.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from .canonical import relaxed_body, relaxed_fields
+from .headers import LINE, Headers, folded_names, signed_lines, signed_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,50 +21,11 @@ if TYPE_CHECKING:
 
     from .key import DkimKey
 
-# Signed once more than they occur.
-OVERSIGNED = (
-    b"from",
-    b"to",
-    b"cc",
-    b"subject",
-    b"date",
-    b"message-id",
-    b"reply-to",
-    b"mime-version",
-    b"content-type",
-    b"content-transfer-encoding",
-    b"list-id",
-    b"list-unsubscribe",
-    b"list-unsubscribe-post",
-    b"list-help",
-    b"list-subscribe",
-    b"list-post",
-    b"list-owner",
-    b"list-archive",
-)
-# Signed if they occur: others on the way may add them for good reason.
-SIGNED = (
-    b"sender",
-    b"in-reply-to",
-    b"references",
-    b"auto-submitted",
-    b"feedback-id",
-    b"disposition-notification-to",
-    b"resent-date",
-    b"resent-from",
-    b"resent-sender",
-    b"resent-to",
-    b"resent-cc",
-    b"resent-message-id",
-)
-# RFC 5322, 2.1.1: a line should end by 78.
-LINE = 76
 # One of our signatures at the top of a message, and the key that made it: algorithm, domain and selector.
 SIGNATURE = re.compile(
     rb"DKIM-Signature: v=1; a=([a-z0-9]+)-sha256; c=relaxed/relaxed;\r\n d=([^;\s]+);\r\n s=([^;\s]+); [^\r]*\r\n(?: [^\r]*\r\n)*"
 )
 FROM = re.compile(rb"From: (?:[^\r]|\r\n )*@([^\s>]+)>?\r\n")
-Headers = dict[bytes, list[bytes]]
 
 
 class Signer:
@@ -103,8 +64,8 @@ class Signer:
             headers.setdefault(name, []).append(line)
         body_hash = base64.b64encode(hashlib.sha256(relaxed_body(body)).digest()).decode()
         moment = max(int(send_at.timestamp()) if send_at else 0, int(time.time()))
-        names = _signed_names(headers)
-        data = _signed_lines(names, headers)
+        names = signed_names(headers)
+        data = signed_lines(names, headers)
         return b"".join([*(_signature(key, names, data, moment, body_hash) for key in keys), source])
 
     def renew(self, source: bytes) -> bytes:
@@ -134,37 +95,13 @@ def _sender_domain(source: bytes, start: int = 0) -> str:
     return found[1].decode().lower() if found else ""
 
 
-def _signed_names(headers: Headers) -> tuple[bytes, ...]:
-    names = [name for name in OVERSIGNED for _ in range(len(headers.get(name, ())) + 1)]
-    return *names, *(name for name in SIGNED for _ in headers.get(name, ()))
-
-
-def _signed_lines(names: tuple[bytes, ...], headers: Headers) -> bytes:
-    """Return the lines that are signed; of several headers of one name the last one comes first (RFC 6376, 5.4.2)."""
-    left = {name: lines.copy() for name, lines in headers.items()}
-    return b"".join(left[name].pop() + b"\r\n" for name in names if left.get(name))
-
-
 def _signature(key: DkimKey, names: tuple[bytes, ...], data: bytes, moment: int, body_hash: str) -> bytes:
     """Return the field DKIM-Signature: its own lines are signed too, with an empty ``b=``."""
     field = (
         f"DKIM-Signature: v=1; a={key.algorithm}-sha256; c=relaxed/relaxed;\r\n d={key.domain};\r\n s={key.selector};"
-        f" t={moment};\r\n bh={body_hash};\r\n h={_folded_names(names)};\r\n b="
+        f" t={moment};\r\n bh={body_hash};\r\n h={folded_names(names)};\r\n b="
     ).encode()
     ((_, line),) = relaxed_fields(field)
     signature = key.sign(data + line)
-    lines = [signature[start : start + LINE - 4] for start in range(0, len(signature), LINE - 4)]
+    lines = [signature[start : start + LINE] for start in range(0, len(signature), LINE)]
     return field + b"\r\n ".join(lines) + b"\r\n"
-
-
-@lru_cache(maxsize=256)
-def _folded_names(names: tuple[bytes, ...]) -> str:
-    """Return the value of ``h=`` on lines of its own; white space is allowed around a colon."""
-    lines, line = [], ""
-    for name in map(bytes.decode, names):
-        if line and len(line) + len(name) > LINE - 4:
-            lines.append(line + ":")
-            line = name
-        else:
-            line = f"{line}:{name}" if line else name
-    return "\r\n ".join([*lines, line])
