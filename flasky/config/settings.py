@@ -116,6 +116,7 @@ class Settings:
     mail_username: str | None = of_library("username")
     mail_password: str | None = of_library("password")
     mail_default_sender: str | None = of_library("default_sender")
+    mail_dkim_keys: tuple[str, ...] = of_library("dkim_keys")
     mail_suppress_send: bool = of_library("suppress_send")
     mail_max_emails: int | None = of_library("max_emails")
     mail_connections: int = of_library("connections")

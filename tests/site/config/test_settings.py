@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from flask_outbox.message.dkim.record import generate_key, private_line
 from flasky.config import ConfigurationError, Settings
 from tests.site.config.reading import KEY, NAMES, OAUTH, TLS, problems, read, start
+
+DKIM = f"hidden-6:example.com:{private_line(generate_key('hidden-6', 'example.com', 'ed25519'))}"
 
 # Reading
 
@@ -39,6 +42,7 @@ READ: dict[str, tuple[str, Any]] = {
     "MAIL_USERNAME": ("me", "me"),
     "MAIL_PASSWORD": ("pass word", "pass word"),
     "MAIL_DEFAULT_SENDER": ("you@example.com", "you@example.com"),
+    "MAIL_DKIM_KEYS": (DKIM, (DKIM,)),
     "MAIL_SUPPRESS_SEND": ("1", True),
     "MAIL_MAX_EMAILS": ("100", 100),
     "MAIL_CONNECTIONS": ("1", 1),
@@ -235,12 +239,13 @@ SECRETS = {
     "MAIL_PASSWORD": "hidden-3",
     "MAIL_OAUTH_CLIENT_SECRET": "hidden-4",
     "MAIL_OAUTH_REFRESH_TOKEN": "hidden-5",
+    "MAIL_DKIM_KEYS": DKIM,
 }
 BROKEN_SECRETS = {
     "SECRET_KEY": "hidden",
     "DATABASE_URL": "mysql://me:hidden-1@x/y",
     "REDIS_URL": "http://:hidden-2@x",
-    "FLASKY_BASE_URL": "https://me:hidden-6@x:port",
+    "FLASKY_BASE_URL": "https://me:hidden-7@x:port",
     "FLASKY_METRICS_TOKEN": "hidden",
     "MAIL_PASSWORD": "hidden-ß",
     "MAIL_PORT": "x",
