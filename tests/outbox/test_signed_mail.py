@@ -100,8 +100,8 @@ def test_only_the_state_writes_so_that_no_way_can_forget_to_sign() -> None:
         if isinstance(node, ast.ImportFrom) and (node.module or "").endswith("message.writer")
         if "write" in {name.name for name in node.names}
     }
-    # A mail merge writes its first email to see whether it can be rendered.
-    assert writers == {"state.py", "sending.py"}
+    # A mail merge writes its first email to see whether it can be rendered, and a preview shows what it would send.
+    assert writers == {"state.py", "sending.py", "rendering.py"}
 
 
 def test_it_is_signed_when_it_is_stored_and_once_for_all_recipients(signing: Flask, smtp: SmtpServer) -> None:
