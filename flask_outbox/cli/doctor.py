@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..smtp.replies import clean
 from ..state import current_state
 from .group import mail_cli
 from .printing import as_json_option, print_json
@@ -46,6 +47,7 @@ def doctor_command(*, selectors: tuple[str, ...], nameserver: str | None, visits
 
 
 def _print(finding: Finding) -> None:
-    click.echo(f"{finding.level:<8}  {finding.name:<14}  {finding.what}")
+    # DNS records and the replies of servers are written by strangers.
+    click.echo(f"{finding.level:<8}  {finding.name:<14}  {clean(finding.what)}")
     if finding.remedy:
         click.echo(f"{'':<26}{finding.remedy}")

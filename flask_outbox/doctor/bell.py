@@ -34,7 +34,7 @@ def check_redis(state: MailState) -> RedisReport:
             from ..delivery.rq_worker import read_queue  # noqa: PLC0415 - as above
 
             bells, registered = read_queue(redis, settings.redis_prefix)
-            what += f"; {bells} bells wait" if bells else "; no bell waits"
+            what += f", {bells} in the queue" if bells else ", nothing in the queue"
     except Unreachable as error:
         remedy = "Check MAIL_REDIS_URL, and that Redis runs. Mail goes out nevertheless, up to three seconds later."
         # A lost bell delays mail; a lost MAIL_RATE is counted by each worker alone.

@@ -50,9 +50,7 @@ def check_switches(settings: MailSettings, *, is_development: bool) -> Iterator[
 
 def _check_staging(settings: MailSettings) -> Finding:
     fate = f"goes to {settings.redirect_to}" if settings.redirect_to else "is held"
-    allowed = (
-        f"MAIL_ALLOW_TO names {len(settings.allow_to)} recipients or domains" if settings.allow_to else "MAIL_REDIRECT_TO is set"
-    )
+    allowed = "MAIL_ALLOW_TO is set" if settings.allow_to else "MAIL_REDIRECT_TO is set"
     remedy = "That is right for a staging site. On a real site remove MAIL_ALLOW_TO and MAIL_REDIRECT_TO."
     return warning("staging", f"{allowed}: all other mail {fate}", remedy)
 

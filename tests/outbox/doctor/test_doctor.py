@@ -98,6 +98,14 @@ def test_a_nameserver_that_is_no_address_is_a_sentence(app: Flask, address: str)
     assert (result.exit_code, "is no IPv4 address" in result.stderr) == (2, True)
 
 
+def test_what_strangers_write_cannot_steer_the_terminal(acme: Flask, doctor: Callable[..., Any], dns_server: DnsServer) -> None:
+    dns_server.txt("acme.com", "v=spf1 \\027[31mred\\010 -all")
+    output = doctor(acme).output
+    assert "v=spf1 ?[31mred -all" in output
+    assert "\x1b" not in output
+    assert "\\u001b[31m" in doctor(acme, "--json").output
+
+
 def test_no_secret_is_printed(make_app: Callable[..., Flask], doctor: Callable[..., Any], smtp: SmtpServer) -> None:
     smtp.password = ("me", "right-password")
     url = f"redis://:redis-password@127.0.0.1:{free_port()}/0"
@@ -225,7 +233,7 @@ def test_redis_answers_and_nobody_works(make_app: Callable[..., Flask], redis_ur
     with app.app_context():
         enqueue(Message("hi", ["b@example.com"], "text", sender="a@example.com"))
         findings = by_name(examine(app.extensions["mail"]))
-        assert (findings["redis"].level, findings["redis"].what.endswith("answers; 1 bells wait")) == ("ok", True)
+        assert (findings["redis"].level, findings["redis"].what.endswith("answers, 1 in the queue")) == ("ok", True)
         assert (findings["workers"].level, "flask mail worker" in findings["workers"].remedy) == ("failed", True)
         appear("web-1:7")
         appear("web-1:6", seconds_ago=600)
