@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Rows on a page.
 PAGE = 50
 # How long a page searches, and counts, in seconds: the rest is found and counted from there on.
-FIND, COUNT, COUNT_ON = 0.07, 0.02, 0.08
+FIND, COUNT, COUNT_ON = 0.05, 0.02, 0.07
 # A transaction may commit after later ones: emails with so much smaller ids than the newest may be new too.
 LATE = 1000
 # How many rows a page shows at most, once new emails have appeared on it.

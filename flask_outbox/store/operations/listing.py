@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from ..database.clock import Now
 from ..models import audited, audits, contents, emails
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ COLUMNS = ("id", "recipient", "status", "template", "reply", "tries", "send_at",
 
 
 def read_rows(connection: Connection, ids: Collection[int]) -> Sequence[Any]:
-    """Return the emails with these *ids*, newest first, each with its subject."""
-    columns = [emails.c[name] for name in COLUMNS]
+    """Return the emails with these *ids*, newest first, each with its subject, and with ``is_due``: whether its time has come."""
+    is_due = emails.c.send_at <= Now()
+    columns = [*(emails.c[name] for name in COLUMNS), is_due.label("is_due")]
     rows = sa.select(*columns, contents.c.subject).join_from(emails, contents).where(emails.c.id.in_(ids))
     return connection.execute(rows.order_by(emails.c.id.desc())).all()
 

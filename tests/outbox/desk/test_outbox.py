@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -82,6 +83,16 @@ def test_the_newest_come_first_with_what_the_server_said(client: FlaskClient, pu
         "2 emails",
     ):
         assert part in text
+
+
+def test_a_queued_email_says_when_it_goes_out(client: FlaskClient, put: Any) -> None:
+    past, later = (datetime.now(UTC) + timedelta(hours=hours) for hours in (-2, 3.5))
+    put(send_at=past, tries=1)
+    put(send_at=later)
+    put(send_at=later, tries=1, reply="451 later")
+    text = re.sub(r"<[^>]+>|\s+", " ", client.get("/desk/outbox/").text)
+    for said in ("due 2 hours ago", "to be sent in 3 hours", "451 later next try in 3 hours"):
+        assert said in " ".join(text.split())
 
 
 def test_one_turns_pages_forth_and_back_and_sees_each_email_once(client: FlaskClient, put: Any, monkeypatch: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from flask_outbox import Status
 from flask_outbox.store.operations.search import NotUnderstood, parse, quoted
 from flask_outbox.store.operations.search.query import NAMES
+from tests.servers import ROOT
 
 # A Sunday.
 NOW = datetime(2026, 11, 15, 13, 30, tzinfo=UTC)
@@ -171,3 +173,13 @@ def test_what_is_quoted_is_found_as_it_is(text: str, name: str) -> None:
 def test_every_line_is_understood_or_explained(parts: list[str]) -> None:
     with suppress(NotUnderstood):
         parse("".join(parts), NOW)
+
+
+def test_every_example_of_the_help_and_the_documentation_is_understood() -> None:
+    page = (ROOT / "flask_outbox/desk/templates/mail_desk/outbox.html").read_text()
+    text = (ROOT / "docs/desk-search.md").read_text()
+    examples = re.findall(r"<code>([^<…]+:[^<…]+|-[^<]+)</code>", page) + re.findall(r"`(-?\w+:[^`…]+)`", text)
+    assert len(examples) > 30
+    for example in examples:
+        if not example.endswith(":"):
+            parse(example.replace("\n", " "), NOW)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flask_outbox import Status
 from flask_outbox.store.models import Base, Content, Email
-from flask_outbox.store.operations.search import Search, condition, parse, scan
+from flask_outbox.store.operations.search import Search, bounds, condition, parse, scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,6 +79,7 @@ def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(autouse=True)
 def _small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let windows be small, so that a search crosses many."""
+    monkeypatch.setattr(bounds, "NEAR", 2)
     monkeypatch.setattr(scan, "FIRST_WINDOW", 7)
     monkeypatch.setattr(scan, "LARGEST_WINDOW", 20)
 
