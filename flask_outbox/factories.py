@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .delivery.delivery import Delivery
 from .message.address import parse
+from .message.dkim.key import read_key
+from .message.dkim.signer import Signer
 from .smtp.oauth import OAuth, OwnRefreshToken
 from .smtp.server import Server, ehlo_name
 from .smtp.staging import Staging
@@ -42,6 +45,7 @@ def make_server(settings: MailSettings, engine: Engine | None = None) -> Server:
         ca_file=settings.tls_ca or None,
         oauth=_make_oauth(settings, engine) if settings.auth == "xoauth2" else None,
         staging=Staging(settings.allow_to, redirect_to),
+        signer=Signer(map(read_key, settings.dkim_keys)),
         ehlo_name=settings.ehlo_name or ehlo_name(settings.base_url),
     )
 
@@ -92,6 +96,13 @@ def connect_redis(settings: MailSettings, timeout: float | None) -> Redis:
     from .delivery.redis_client import connect  # noqa: PLC0415 - loads Redis only if it is used
 
     return connect(settings.redis_url, verify=settings.redis_tls_verify, timeout=timeout)
+
+
+def pinger(settings: MailSettings) -> Callable[[], str | None]:
+    """Return a function that asks Redis for an answer, and returns what is wrong with it, or None."""
+    from .delivery.redis_client import PING_TIMEOUT, ping  # noqa: PLC0415 - as above
+
+    return partial(ping, connect_redis(settings, PING_TIMEOUT))
 
 
 def worker_name() -> str:

@@ -7,12 +7,28 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 SENTINEL_PORT = 26379
 # Longest wait for one Sentinel, in seconds, before the next one is asked.
 SENTINEL_TIMEOUT = 1.0
+# Longest wait for the answer to a ping, in seconds: somebody looks at a page meanwhile.
+PING_TIMEOUT = 0.25
+
+
+class Unreachable(Exception):  # noqa: N818 - an answer for the operator
+    """Redis cannot be used; the message says why, without the password."""
+
+
+def read_version(redis: Redis) -> str:
+    """Return the version of the server; raise Unreachable if it cannot be used."""
+    try:
+        redis.ping()
+        return str(redis.info("server")["redis_version"])
+    except RedisError as error:
+        raise Unreachable(str(error)) from error
 
 
 def connect(url: str, *, verify: bool = True, timeout: float | None = None) -> Redis:
@@ -27,6 +43,15 @@ def connect(url: str, *, verify: bool = True, timeout: float | None = None) -> R
     if timeout is not None:
         options |= {"socket_connect_timeout": timeout, "socket_timeout": timeout, "retry": Retry(NoBackoff(), 0)}
     return _through_sentinel(url, options) if "+sentinel://" in url else Redis.from_url(url, **options)
+
+
+def ping(client: Redis) -> str | None:
+    """Return what is wrong with the Redis of *client*, or None if it answers."""
+    try:
+        client.ping()
+    except RedisError as error:
+        return str(error).strip().partition("\n")[0] or type(error).__name__
+    return None
 
 
 def _through_sentinel(url: str, options: dict[str, Any]) -> Redis:

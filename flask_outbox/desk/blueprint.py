@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Flask, Response, current_app, render_template, request
+from flask import Blueprint, Response, current_app, render_template, request
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
@@ -51,7 +51,7 @@ class Desk(Blueprint):
         """Return whether the current user may do *action* to *email*; in development, without a rule, everybody may."""
         return self._rule is None or self._rule(action, email)
 
-    def register(self, app: Flask, options: dict[str, Any]) -> None:
+    def register(self, app: Any, options: dict[str, Any]) -> None:
         """Register the desk; raise ConfigurationError without a rule, outside development, or without a secret key."""
         problems = []
         if self._rule is None and not (app.debug or app.testing):

@@ -89,17 +89,18 @@ class Viewer:
 
 def make_viewer(message: ReadMessage, places: Places) -> Viewer:
     """Return the viewer of *message*, as the query of the request asks for it."""
-    return Viewer(message, places, _chosen("width", WIDTHS), _chosen("colours", COLOURS))
+    return Viewer(message, places, chosen("width", WIDTHS), chosen("colours", COLOURS))
 
 
-def _chosen(name: str, choices: dict[str, str]) -> str:
-    chosen = request.args.get(name, "")
-    return chosen if chosen in choices else next(iter(choices))
+def chosen(name: str, choices: dict[str, str]) -> str:
+    """Return the argument *name* of the request if it is one of *choices*, else the first of them."""
+    given = request.args.get(name, "")
+    return given if given in choices else next(iter(choices))
 
 
 def html_response(message: ReadMessage) -> Response:
     """Return the document of the frame, in the colours that the query of the request asks for."""
-    return frame_response(message, _chosen("colours", COLOURS))
+    return frame_response(message, chosen("colours", COLOURS))
 
 
 def source_response(message: ReadMessage) -> Response:

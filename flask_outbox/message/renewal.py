@@ -16,6 +16,8 @@ FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:.*?(?:\r?\n(?![ \t])|\Z)", re.DOTALL)
 END = re.compile(rb"(?<=\n)\r?\n")
 # With these, the mail program of whoever gets a copy would unsubscribe the recipient (RFC 8058).
 UNSUBSCRIBING = frozenset({b"list-unsubscribe", b"list-unsubscribe-post"})
+# It covers the old Message-ID and Date. The worker signs what is unsigned.
+SIGNATURE = frozenset({b"dkim-signature"})
 
 
 class Renewed(NamedTuple):
@@ -36,9 +38,9 @@ def renew(source: bytes, sender: str, *, subject: str | None = None) -> Renewed:
         b"message-id": f"Message-ID: {message_id}\r\n".encode(),
         b"date": f"Date: {format_datetime(datetime.now(UTC))}\r\n".encode(),
     }
-    dropped: frozenset[bytes] = frozenset()
+    dropped = SIGNATURE
     if subject is not None:
-        new[b"subject"], dropped = field("Subject", subject).encode(), UNSUBSCRIBING
+        new[b"subject"], dropped = field("Subject", subject).encode(), SIGNATURE | UNSUBSCRIBING
     found = END.search(source)
     head, body = (source[: found.start()], source[found.start() :]) if found else (source, b"\r\n")
     kept = [match.group() for match in FIELD.finditer(head) if match[1].lower() not in new.keys() | dropped]

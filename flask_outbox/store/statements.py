@@ -120,7 +120,7 @@ def due_statement(dialect: Dialect, *, lock: bool = False) -> sa.Select[int]:
     It walks from one priority to the next and looks in each for the oldest email: two searches of the index for a priority,
     however many emails it has that are scheduled for later.
     """
-    queued = _queued(dialect)
+    queued = is_queued(dialect)
     first = sa.select(emails.c.priority).where(queued).order_by(emails.c.priority).limit(1)
     # In a subquery, because SQLite takes no LIMIT in one part of a UNION.
     level = sa.select(first.subquery().c.priority).cte("level", recursive=True, nesting=True)
@@ -160,21 +160,30 @@ def claim_statement(dialect: Dialect) -> sa.UpdateBase:
 
 
 def _due_at(priority: sa.ColumnElement[int], dialect: Dialect) -> sa.Select[int]:
-    due = sa.select(emails.c.id).where(_queued(dialect), emails.c.priority == priority, emails.c.send_at <= Now())
+    due = sa.select(emails.c.id).where(is_queued(dialect), emails.c.priority == priority, emails.c.send_at <= Now())
     # The order also keeps PostgreSQL from reading the whole table for the first row.
     return due.order_by(emails.c.send_at, emails.c.id)
 
 
-def _queued(dialect: Dialect) -> sa.ColumnElement[bool]:
+def is_queued(dialect: Dialect) -> sa.ColumnElement[bool]:
+    """Return the condition that an email is queued, in the words for which the database uses the index of queued emails."""
     # The status has to be a literal: only then does the database use the partial index.
     queued: sa.ColumnElement[bool] = emails.c.status == sa.literal_column(f"'{Status.QUEUED}'")
     # Without this hint SQLite picks the index by status, and reads the whole backlog for each claim.
     return sa.func.likely(queued) if dialect.name == "sqlite" else queued
 
 
-LOAD_MESSAGES = sa.select(contents.c.id, contents.c.sender, contents.c.source, contents.c.secret).where(
-    contents.c.id.in_(sa.bindparam("ids", expanding=True)), contents.c.size <= sa.bindparam("max_size")
-)
+# A message that is too large comes without its source, so that the log can name the request that it comes from.
+_IS_LOADED = contents.c.size <= sa.bindparam("max_size")
+LOAD_MESSAGES = sa.select(
+    contents.c.id,
+    contents.c.sender,
+    sa.case((_IS_LOADED, contents.c.source)).label("source"),
+    contents.c.secret,
+    contents.c.request_id,
+    contents.c.traceparent,
+    _IS_LOADED.label("is_loaded"),
+).where(contents.c.id.in_(sa.bindparam("ids", expanding=True)))
 
 
 # Settle

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 HIGHEST_PORT = 65535
 # An hour in seconds; also more processes than fit into memory.
 MOST = 3600
+LOG_FORMATS = ("text", "json")
 HOST = re.compile(r"[\w-]+(\.[\w-]+)*")
 
 
@@ -115,6 +116,12 @@ def check_header(value: str) -> None:
         raise ValidationError("holds a character that no header may hold: remove it")
 
 
+def check_token(value: str) -> None:
+    """Accept a token that is hard to guess and fits into a header; the message does not show it."""
+    if value and not re.fullmatch(r"[!-~]{16,}", value):
+        raise ValidationError("is no token: it has to be at least 16 letters, digits and signs without a space")
+
+
 def check_limit(value: str) -> None:
     """Accept one rate limit; its amount may be 0."""
     try:
@@ -141,3 +148,9 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def check_log_format(value: str) -> None:
+    """Raise ValidationError if *value* is no format of the logs."""
+    if value and value not in LOG_FORMATS:
+        raise ValidationError(f"is {value!r:.100}: it has to be one of {', '.join(LOG_FORMATS)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 ADDRESS_LENGTH, ACTION_LENGTH = 100, 20
 
 
-def record(
+def record(  # noqa: PLR0913 - as many as an action has facts
     connection: Connection,
     *,
     actor: str,
@@ -45,7 +45,8 @@ def record(
         "changed": len(ids),
         "finished_at": database_now(connection) if ids or search is None else None,
     }
-    audit_id: int = connection.execute(sa.insert(audits).values(values)).inserted_primary_key[0]
+    inserted: Any = connection.execute(sa.insert(audits).values(values)).inserted_primary_key
+    audit_id: int = inserted[0]
     add_emails(connection, audit_id, ids)
     return audit_id
 

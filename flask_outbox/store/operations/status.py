@@ -1,0 +1,133 @@
+"""The status of the whole outbox, for the overview page, ``flask mail status`` and the metrics."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from ..models import health
+from .activity import Activity, ActivityReader, Period
+from .groups import FailureGroup, read_groups
+from .health import HealthReport
+from .kept import Kept
+from .overview import count_by_status
+from .pace import DeliveryTime, read_delivery_time
+from .waiting import Waiting, read_waiting
+from .workers import RunningWorker, read_workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from sqlalchemy.engine import Engine
+
+
+@dataclass(frozen=True)
+class Service:
+    """What mail depends on, a database or Redis: its *name*, how many *seconds* it took to answer, or the *problem* with it."""
+
+    name: str
+    seconds: float = 0.0
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """The SMTP server: its *address*, and while it cannot be used why, since when, and when it is tried again."""
+
+    address: str
+    problem: str | None = None
+    since: datetime | None = None
+    next_try_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class StatusReport:
+    """The status; without a usable database only *health*, *database* and *redis* say something.
+
+    *counts* is how many emails have each status. *delivery_time* is that of the period asked for, None if no email was accepted in
+    it. *redis* is None if the app does not use one. *as_of* is when the oldest of the figures was read.
+    """
+
+    health: HealthReport
+    database: Service
+    redis: Service | None = None
+    server: ServerStatus | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    waiting: Waiting = field(default_factory=Waiting)
+    activity: Activity | None = None
+    delivery_time: DeliveryTime | None = None
+    workers: tuple[RunningWorker, ...] = ()
+    groups: tuple[FailureGroup, ...] = ()
+    as_of: datetime | None = None
+
+
+class StatusReader:
+    """Reads the status of the outbox in *engine*'s database, and keeps what is expensive; threads may share it.
+
+    *server* is the SMTP server's address. *read_health* judges the health, and *ping_redis* returns what is wrong with Redis, or
+    None; it is None itself if the app does not use Redis.
+    """
+
+    def __init__(
+        self, engine: Engine, server: str, read_health: Callable[[], HealthReport], ping_redis: Callable[[], str | None] | None
+    ) -> None:
+        self._engine, self._server, self._ping = engine, server, ping_redis
+        self._kept = Kept()
+        self._activity = ActivityReader(engine)
+        self._read_health = read_health
+
+    def health(self) -> HealthReport:
+        """Return the health, which is kept for a second at least."""
+        return self._kept.get("health", self._read_health)
+
+    def read(self, period: Period = Period.DAY, seconds: float = float("inf")) -> StatusReport:
+        """Return the status, with the delivery time of *period*.
+
+        After so many *seconds* figures that were read before will do, even if they are old, and attempts that were never counted
+        are left to the next reads.
+        """
+        deadline = time.monotonic() + seconds
+        found, redis = self.health(), self._kept.get("redis", self._read_redis, deadline)
+        if any(problem.reason == "database" for problem in found.problems):
+            return StatusReport(found, Service(self._engine.dialect.name, problem=found.problems[0].what), redis)
+        readers: dict[str, Callable[[Engine], Any]] = {
+            "database": _read_database,
+            "server": partial(_read_server, self._server),
+            "waiting": read_waiting,
+            "workers": lambda engine: tuple(read_workers(engine)),
+            "counts": count_by_status,
+            "groups": lambda engine: tuple(read_groups(engine)),
+        }
+        values = {name: self._kept.get(name, partial(read, self._engine), deadline) for name, read in readers.items()}
+        pace = self._kept.get(f"pace {period}", partial(read_delivery_time, self._engine, period.length), deadline)
+        activity = self._kept.get("activity", lambda: self._activity.read(deadline - time.monotonic()), deadline)
+        as_of = min(self._kept.read_at(name) for name in readers)
+        return StatusReport(found, redis=redis, activity=activity, delivery_time=pace, as_of=as_of, **values)
+
+    def _read_redis(self) -> Service | None:
+        if self._ping is None:
+            return None
+        begun = time.monotonic()
+        problem = self._ping()
+        return Service("Redis", time.monotonic() - begun, problem)
+
+
+def _read_database(engine: Engine) -> Service:
+    with engine.connect() as connection:
+        begun = time.monotonic()
+        connection.execute(sa.select(1))
+        seconds = time.monotonic() - begun
+        version = ".".join(map(str, connection.dialect.server_version_info or ()))
+    name = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}[engine.dialect.name]
+    return Service(f"{name} {version}", seconds)
+
+
+def _read_server(address: str, engine: Engine) -> ServerStatus:
+    with engine.connect() as connection:
+        row = connection.execute(sa.select(health)).one_or_none()
+    return ServerStatus(address) if row is None else ServerStatus(address, row.reason, row.since, row.next_try_at)
