@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import abort, current_app, render_template, request, url_for
+from flask import abort, render_template, request, url_for
 
 from ...message.reading import ReadMessage
 from ...state import current_state
 from ...store.models import Priority
 from ...store.operations.one import load_source
 from ...store.operations.operator import note_read
+from ...store.operations.search import quoted
 from ..email_state import add_teardown, current_operator, desk_session, find_email, find_state
 from ..rights import Action, may, require
 from ..viewer import Places, file_response, html_response, make_viewer, source_response
@@ -90,17 +91,17 @@ def _facts(email: Email) -> list[tuple[str, str, str]]:
         ("Enqueued by", content.origin, ""),
         ("Request", content.request_id, "request"),
     ]
-    return [(name, value, _search(f'{field}:"{value}"') if field else "") for name, value, field in facts if value]
+    return [(name, value, _search(field, value) if field else "") for name, value, field in facts if value]
 
 
 def _alike(email: Email) -> str:
     """Return the URL of the emails that failed for the same reason; empty unless *email* failed."""
-    return _search(f'failure:"{email.failure}"') if email.failure else ""
+    return _search("failure", email.failure) if email.failure else ""
 
 
-def _search(line: str) -> str:
-    """Return the URL of the outbox page with *line* as its search."""
-    return url_for(".outbox", q=line) if f"{request.blueprint}.outbox" in current_app.view_functions else ""
+def _search(field: str, value: str) -> str:
+    """Return the URL of the outbox page with the emails whose *field* has that *value*."""
+    return url_for(".outbox", q=f"{field}:{quoted(value)}")
 
 
 def _viewer(found: EmailState) -> Viewer | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -100,6 +101,20 @@ def test_the_facts_are_there(client: FlaskClient, put: Any) -> None:
     page = text_of(client.get(f"/desk/email/{put(template='mail/order', key='order-7', priority=20)}/").text)
     for fact in ("ada@example.org", "host@example.com", "mail/order", "order-7", "bulk", "@example.com&gt;"):
         assert fact in page
+
+
+@pytest.mark.parametrize("value", ["order-7", 'a "quoted" \\ word', "<b>&amp;"])
+def test_a_fact_leads_to_the_emails_that_share_it(client: FlaskClient, put: Any, value: str) -> None:
+    columns = {"template": value, "key": value, "failure": f"550 {value}", "status": "failed", "finished_at": NOW}
+    page = client.get(f"/desk/email/{put(**columns)}/").text
+    put(subject="another one")
+    for field in ("to", "template", "key", "failure"):
+        (url,) = [
+            unescape(found) for found in re.findall(r'href="(/desk/outbox/\?q=[^"]*)"', page) if f"q={field}:" in unescape(found)
+        ]
+        found = client.get(url).text
+        assert "Your order" in found
+        assert ("another one" in found) is (field == "to")
 
 
 @pytest.mark.parametrize("email_id", ["1", "4711", "9223372036854775807", "9223372036854775808", "99999999999999999999999"])
