@@ -15,8 +15,6 @@ from . import views
 from .maildir import Maildir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from flask.blueprints import BlueprintSetupState
     from flask.typing import ResponseReturnValue
 
@@ -30,11 +28,11 @@ NOT_IN_PRODUCTION = (
 class Mailbox(Blueprint):
     """The blueprint of the mailbox; the arguments are those of ``mailbox``."""
 
-    def __init__(self, name: str, folder: str | Path, remarks: Callable[[bytes], list[str]] | None, *, development: bool) -> None:
+    def __init__(self, name: str, folder: str | Path, *, development: bool) -> None:
         super().__init__(
             name, __name__, template_folder=str(DESK / "templates"), static_folder=str(DESK / "static"), static_url_path="/static"
         )
-        self._folder, self.remarks, self._development = Path(folder), remarks, development
+        self._folder, self._development = Path(folder), development
 
     @property
     def maildir(self) -> Maildir:
@@ -56,7 +54,6 @@ class Mailbox(Blueprint):
 def mailbox(
     folder: str | Path = "mailbox",
     *,
-    remarks: Callable[[bytes], list[str]] | None = None,
     home: str | None = None,
     development: bool = False,
     name: str = "mailbox",
@@ -64,11 +61,10 @@ def mailbox(
     """Return the development mailbox, a blueprint: ``app.register_blueprint(mailbox(), url_prefix="/mailbox")``.
 
     It shows the mail in the Maildir *folder*, which is relative to the app's instance folder, to everybody: register it in
-    development only. Outside Flask's debug mode that raises ConfigurationError, unless *development* is true. *remarks* gets the
-    bytes of a mail, and returns a sentence for each thing that is wrong with it. *home* is the endpoint that the title leads to.
-    *name* is the blueprint's name.
+    development only. Outside Flask's debug mode that raises ConfigurationError, unless *development* is true. Each mail is
+    shown with what lint says of it. *home* is the endpoint that the title leads to, and *name* the blueprint's name.
     """
-    bp = Mailbox(name, folder, remarks, development=development)
+    bp = Mailbox(name, folder, development=development)
     bp.before_request(forms.protect)
     bp.after_request(add_headers)
     bp.context_processor(lambda: {"csrf_token": forms.csrf_token, "sections": (), "home": home})

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from flask import Response, abort, current_app, redirect, render_template, request, url_for
 
 from ...message.reading import ReadMessage
+from ...previews.lint import lint_message
+from ...state import KEY, MailState
 from ..viewer import Places, file_response, html_response, make_viewer, source_response
 
 if TYPE_CHECKING:
@@ -30,13 +32,16 @@ def add_routes(bp: Blueprint) -> None:
     bp.add_url_rule("/<mail_id>/delete", "delete", delete, methods=["POST"])
 
 
-def _blueprint() -> Any:
-    return current_app.blueprints[request.blueprint or ""]
-
-
 def _maildir() -> Maildir:
-    maildir: Maildir = _blueprint().maildir
+    blueprint: Any = current_app.blueprints[request.blueprint or ""]
+    maildir: Maildir = blueprint.maildir
     return maildir
+
+
+def _base_url() -> str:
+    """Return the base URL of the app's mail; the mailbox may belong to an app without any."""
+    state = current_app.extensions.get(KEY)
+    return state.base_url if isinstance(state, MailState) else ""
 
 
 def _mail(mail_id: str) -> Mail:
@@ -68,9 +73,8 @@ def show(mail_id: str) -> ResponseReturnValue:
     mail = _maildir().mark_read(_mail(mail_id))
     message = ReadMessage(mail.source)
     viewer = make_viewer(message, Places(".show", ".html", ".source", ".attachment", {"mail_id": mail_id}, {}))
-    remarks = _blueprint().remarks
-    found = None if remarks is None else remarks(message.source)
-    return render_template("mail_desk/mailbox_mail.html", mail=mail, viewer=viewer, remarks=found)
+    findings = lint_message(message.source, _base_url())
+    return render_template("mail_desk/mailbox_mail.html", mail=mail, viewer=viewer, findings=findings)
 
 
 def html(mail_id: str) -> ResponseReturnValue:

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 from ...api import enqueue
 from ...errors import InvalidMessage
 from ...previews.checking import Checked, check, check_variant
-from ...previews.lint import Level
 from ...previews.lint.document import Document
 from ...previews.lint.structure import preview_text
 from ...previews.mails import Mail, find_mail, find_mails
@@ -42,7 +41,7 @@ def templates() -> str:
     state = current_state()
     folder = state.settings.template_folder
     mails = [(mail, list(check(state, mail))) for mail in find_mails(current_app, folder)]
-    return render_template("mail_desk/templates.html", mails=mails, folder=folder, Level=Level)
+    return render_template("mail_desk/templates.html", mails=mails, folder=folder)
 
 
 def template(name: str) -> str:
@@ -64,7 +63,6 @@ def template(name: str) -> str:
         size=len(html.encode(errors="replace")),
         to_me=current_desk().to_me(),
         sent=request.args.get("sent", type=int),
-        Level=Level,
     )
 
 

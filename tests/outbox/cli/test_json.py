@@ -106,6 +106,11 @@ def test_health_and_doctor_have_the_names_of_the_guide(run: Any) -> None:
     assert [list(json.loads(run("doctor", "--nameserver", "127.0.0.1:9").output))] == described("doctor")
 
 
+def test_lint_has_the_names_of_the_guide(run: Any) -> None:
+    document = json.loads(run("lint").output)
+    assert [list(document), list(document["findings"][0])] == described("lint")
+
+
 def test_the_guide_describes_every_command_with_json(quiet: Flask) -> None:
     commands: Any = quiet.cli.commands["mail"]
     with_json = {name for name, command in commands.commands.items() if any("--json" in option.opts for option in command.params)}

@@ -1,4 +1,4 @@
-"""The development mailbox of any app: search, unread marks, delete, remarks; and it refuses to run in production."""
+"""The development mailbox of any app: search, unread marks, delete, lint; and it refuses to run in production."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def app(tmp_path: Path) -> Flask:
     app = Flask(__name__, instance_path=str(tmp_path))
     app.config.update(SECRET_KEY="a key for tests alone", TESTING=True)
-    app.register_blueprint(mailbox(remarks=lambda source: ["no <alt> text"] if b"alt" in source else []), url_prefix="/mailbox")
+    app.register_blueprint(mailbox(), url_prefix="/mailbox")
     return app
 
 
@@ -147,8 +147,10 @@ def test_nothing_is_deleted_without_the_token(client: FlaskClient, receive: Any)
     assert listed(client) == ["hello"]
 
 
-def test_remarks_are_shown_beside_the_mail(client: FlaskClient, receive: Any) -> None:
-    assert "no &lt;alt&gt; text" in client.get(receive("alt")).text
+def test_what_lint_says_is_shown_beside_the_mail(client: FlaskClient, receive: Any) -> None:
+    page = client.get(receive(text="Hello\nFish &amp; <b>Chips</b>")).text
+    assert "text, line 2:</strong> the reader sees &amp;amp;." in page
+    assert "the reader sees &lt;b&gt;." in page
     assert "Nothing is wrong with this mail" in client.get(receive()).text
 
 
