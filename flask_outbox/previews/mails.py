@@ -10,6 +10,7 @@ from flask.templating import DispatchingJinjaLoader
 from jinja2 import BaseLoader, ChoiceLoader, FileSystemLoader
 
 from ..errors import InvalidMessage
+from ..message.language import LOCALE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,10 +23,15 @@ SAMPLE = ".py"
 
 @dataclass(frozen=True)
 class Mail:
-    """A template pair: its *name*, such as mail/welcome, and the files it has, by their suffix: .txt, .html, .py."""
+    """A template pair: its *name*, such as mail/welcome, and the files it has, by their suffix: .txt, .html, .py.
+
+    mail/welcome.de is mail/welcome in another language: *template* is then the name without the language, and *locale* that.
+    """
 
     name: str
     files: dict[str, Path]
+    template: str = ""
+    locale: str = ""
 
     @property
     def sample(self) -> Path | None:
@@ -42,7 +48,7 @@ def find_mails(app: Flask, folder: str) -> list[Mail]:
     """Return the mails below *folder*, such as mail, in the template folders of *app* and its blueprints, by name.
 
     A name with a leading underscore, of a file or of a folder, is a part of other mails. A mail with one half is returned, too:
-    rendering it says what is missing.
+    rendering it says what is missing. A pair in another language has the sample data of the usual one, unless it has its own.
     """
     found: dict[str, dict[str, Path]] = {}
     for root in _roots(app.jinja_env.loader):
@@ -51,7 +57,15 @@ def find_mails(app: Flask, folder: str) -> list[Mail]:
             if path.suffix in HALVES | {SAMPLE} and not any(part.startswith(("_", ".")) for part in name.parts):
                 # The first folder wins, as it does for Jinja.
                 found.setdefault(str(name.with_suffix("")), {}).setdefault(path.suffix, path)
-    return [Mail(name, files) for name, files in sorted(found.items()) if HALVES & files.keys()]
+    return [_make(name, found) for name, files in sorted(found.items()) if HALVES & files.keys()]
+
+
+def _make(name: str, found: dict[str, dict[str, Path]]) -> Mail:
+    template, _, locale = name.rpartition(".")
+    if template not in found or not LOCALE.fullmatch(locale):
+        return Mail(name, found[name], name)
+    sample = {SAMPLE: found[template][SAMPLE]} if SAMPLE in found[template] else {}
+    return Mail(name, sample | found[name], template, locale)
 
 
 def find_mail(app: Flask, folder: str, name: str) -> Mail:

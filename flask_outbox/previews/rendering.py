@@ -8,6 +8,7 @@ import flask_mail
 
 from ..api import compose
 from ..errors import InvalidMessage
+from ..message.language import as_locale, in_language
 from ..message.reading import ReadMessage
 from ..message.templates import explained
 from ..message.writer import write
@@ -31,7 +32,8 @@ def render_preview(state: MailState, mail: Mail, samples: Samples, variant: Vari
         with sample_explained(mail.sample_path):
             made = variant.make()
         if isinstance(made, dict):
-            made = compose(NOBODY, _subject(state, samples.subject, made), mail.name, **made)
+            context = made | {"locale": mail.locale} if mail.locale else made
+            made = compose(NOBODY, _subject(state, samples.subject, context), mail.template, **context)
         if not isinstance(made, flask_mail.Message):
             message = f"{variant.name}() in {mail.sample_path.name} returned {type(made).__name__}: return a dict, or a Message"
             raise InvalidMessage(message)
@@ -48,6 +50,6 @@ def written(message: flask_mail.Message) -> ReadMessage:
 
 
 def _subject(state: MailState, subject: str, context: dict[str, Any]) -> str:
-    with explained("the subject in the sample data"):
+    with in_language(state.app, as_locale(context.get("locale"))), explained("the subject in the sample data"):
         # A subject is not HTML: nothing in it is escaped.
         return state.templates.overlay(autoescape=False).from_string(subject).render(context)

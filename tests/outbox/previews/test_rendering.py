@@ -204,3 +204,19 @@ def default():
     session.execute(sa.text("INSERT INTO t VALUES (1)"))
     return {"n": session.scalar(sa.text("SELECT count(*) FROM t"))}
 """
+
+
+def test_a_mail_in_another_language_has_the_sample_data_of_the_usual_one(quiet: Flask, write: Callable[..., None]) -> None:
+    write(
+        "mail/hello",
+        "Hello {{ name }}",
+        "Hello",
+        'subject = "{{ locale or \'en\' }}"\ndef default(): return {"name": "Zoë", "locale": None}',
+    )
+    write("mail/hello.de", "Hallo {{ name }}", "Hallo")
+    write("mail/hello.v2", "Hello 2", "Hello 2")
+    assert [mail.name for mail in find_mails(quiet, "mail")] == ["mail/hello", "mail/hello.de", "mail/hello.v2", "mail/new_user"]
+    german = render(quiet, "mail/hello.de")
+    assert (german.subject, german.body, german.html) == ("[Flasky] de", "Hallo Zoë", "Hallo")
+    assert render(quiet, "mail/hello").body == "Hello Zoë"
+    assert render(quiet, "mail/hello.v2").body == "Hello 2"
