@@ -1,4 +1,4 @@
-"""How the desk shows values: times, durations, sizes and numbers; each a Jinja filter whose name begins with ``desk_``."""
+"""How the desk shows values: times, durations, sizes, numbers, search texts; each a Jinja filter with a name from ``desk_``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
+
+from ..store.operations.search import quoted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -65,5 +67,5 @@ def _count(value: int, noun: str) -> str:
 
 def add_filters(environment: Environment) -> None:
     """Add the filters to *environment*."""
-    for function in (ago, duration, when, number, size):
+    for function in (ago, duration, when, number, size, quoted):
         environment.filters[f"desk_{function.__name__}"] = function

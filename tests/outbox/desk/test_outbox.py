@@ -221,6 +221,16 @@ def test_what_strangers_write_is_shown_as_text(client: FlaskClient, put: Any) ->
             assert shown(response.text), (path, query)
 
 
+@pytest.mark.parametrize("failure", ['550 user "x" unknown', '550 "', "550 C:\\", '550 \\" x', "550 … <…>"])
+def test_a_page_links_to_alike_failures_whatever_the_server_said(app: Any, client: FlaskClient, put: Any, failure: str) -> None:
+    put(status="failed", failure=failure)
+    put(status="failed", failure="550 other")
+    line = app.jinja_env.filters["desk_quoted"](failure)
+    text = client.get("/desk/outbox/", query_string={"q": f"failure:{line}"}).text
+    assert shown(text) == [1]
+    assert line == quoted(failure)
+
+
 def test_links_keep_the_whole_search(client: FlaskClient, put: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(page, "PAGE", 1)
     line = 'failure:"550 & <x> + 100%…"'
