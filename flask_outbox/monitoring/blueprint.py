@@ -24,7 +24,7 @@ NO_LIBRARY = "the metrics need prometheus-client: pip install flask-outbox[metri
 # Headers that a proxy adds (RFC 7239 and its predecessors). A proxy on the same machine connects from it for every stranger.
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 # A scrape may spend so long, in seconds, on figures that are not fresh; see StatusReader.
-BUDGET = 0.06
+BUDGET = 0.03
 
 
 def monitoring(token: str | None = None, *, metrics: bool = True, name: str = "mail_monitoring") -> Blueprint:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...store.operations.status import StatusReport
 
 # How long an answer may spend on figures that are not fresh, in seconds; see StatusReader.
-BUDGET = 0.06
+BUDGET = 0.03
 # Most groups of failures on the page.
 MOST_GROUPS = 20
 # A shorter time is shown with its tenth of a second.

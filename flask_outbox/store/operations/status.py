@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Engine
 
+# How long a read may at least count attempts that were never counted, in seconds.
+COUNTING = 0.03
+
 
 @dataclass(frozen=True)
 class Service:
@@ -116,7 +119,7 @@ class StatusReader:
             "counts": partial(count_by_status, engine),
             "groups": lambda: tuple(read_groups(engine)),
             f"delivery_time {period}": partial(read_delivery_time, engine, period.length),
-            "activity": lambda: self._activity.read(deadline - time.monotonic()),
+            "activity": lambda: self._activity.read(max(deadline - time.monotonic(), COUNTING)),
         }
 
     def _read_redis(self) -> Service | None:
