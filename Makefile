@@ -89,6 +89,7 @@ docs: $(DOCS)/ready
 lint: $(TEST)/ready
 	$(TEST)/bin/ruff check --quiet .
 	$(TEST)/bin/ruff format --check --quiet .
+	@env PYTHON_DOTENV_DISABLED=1 SECRET_KEY=not-used-by-templates FLASKY_MAIL_DISPATCH=manual $(TEST)/bin/flask --app wsgi mail lint --strict
 
 format: $(TEST)/ready
 	$(TEST)/bin/ruff check --fix .

@@ -17,6 +17,8 @@ timeout = settings.web_timeout
 # honcho kills after five seconds.
 graceful_timeout = 4
 accesslog = "-"
+if settings.flasky_log_format == "json":
+    logger_class = "flasky.access.JsonLogger"
 control_socket_disable = True
 reload = settings.flasky_dev
 # A heartbeat file on a slow disk would block a worker: keep it in memory if possible.

@@ -23,9 +23,11 @@ def main() -> None:
     parser.add_argument("--burst", action="store_true", help="deliver due mail, then exit; with code 1 if that is impossible")
     parser.add_argument("--verbose", action="store_true", help="log every email")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         app = create_app()
+        # After the app, which may have chosen JSON. Then there is a handler, and basicConfig() does nothing.
+        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+        logging.getLogger().setLevel(logging.DEBUG if arguments.verbose else logging.INFO)
         worker = app.extensions["mail"].make_worker()
     except ConfigurationError as error:
         sys.exit(str(error))

@@ -10,7 +10,7 @@ from bench import report
 from bench.lab import Lab
 from bench.placement import Placement
 
-PARTS = ("drain", "workers", "burst", "inbox", "form", "far", "compose", "many", "cost")
+PARTS = ("drain", "workers", "burst", "inbox", "form", "far", "compose", "many", "cost", "desk")
 ROUNDS = 5
 
 

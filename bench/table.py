@@ -61,6 +61,10 @@ class Table:
         """Add a contender whose median is itself judged by *target*."""
         self.rows.append((name, show(samples.median), _spread(samples), "", str(target or ""), _verdict(samples.median, target)))
 
+    def add_percentile(self, name: str, value: float, samples: Samples, target: Target) -> None:
+        """Add a row whose *value*, a percentile of its *samples*, is judged by *target*."""
+        self.rows.append((name, show(value), _spread(samples), "", str(target), _verdict(value, target)))
+
     def add_value(self, name: str, value: float, target: Target | None = None) -> None:
         """Add a single figure that is judged by *target*."""
         self.rows.append((name, show(value), "", "", str(target or ""), _verdict(value, target)))

@@ -20,6 +20,7 @@ from .api import compose, enqueue, send_email
 from .direct import Connection, Message
 from .errors import Deferred, Held, InvalidMessage, MailError, Refused, Unavailable
 from .extension import Mail
+from .logs import JsonFormatter, json_logs
 from .settings import ConfigurationError, MailSettings
 from .signals import email_enqueued
 from .store.models import Attempt, Email, Priority, Status
@@ -41,6 +42,7 @@ __all__ = [
     "HealthReport",
     "Held",
     "InvalidMessage",
+    "JsonFormatter",
     "Mail",
     "MailError",
     "MailSettings",
@@ -54,5 +56,6 @@ __all__ = [
     "email_dispatched",
     "email_enqueued",
     "enqueue",
+    "json_logs",
     "send_email",
 ]

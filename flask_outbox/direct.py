@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 import flask_mail
 
 from .errors import Deferred, Held, Refused, TransmissionError, Unavailable
-from .message.writer import write
 from .smtp.envelope import Envelope
 from .smtp.transport import Transport
 from .state import MailState, current_state
@@ -111,7 +110,7 @@ class Connection(flask_mail.Connection):
         """
         if message.date is None:
             message.date = time.time()
-        failures = self._transmit(write(message, envelope_from=envelope_from))
+        failures = self._transmit(self.mail.write(message, envelope_from=envelope_from))
         if failures:
             first = failures[0][1]
             first.args = ("; ".join(f"{recipient}: {error}" for recipient, error in failures),)

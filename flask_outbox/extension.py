@@ -133,6 +133,8 @@ def _package_problems(settings: MailSettings) -> Iterator[str]:
         wanted["rq"] = (2, 0)
         if find_spec("rq") is None:
             yield "MAIL_DELIVERY is rq, and RQ is not installed: pip install flask-outbox[rq]"
+    if settings.inline_css and find_spec("css_inline") is None:
+        yield "MAIL_INLINE_CSS is on, and css-inline is not installed: pip install flask-outbox[inline]"
     if settings.rate and settings.redis_url and find_spec("redis") is None:
         yield "MAIL_RATE is counted in MAIL_REDIS_URL, and redis is not installed: pip install flask-outbox[rq]"
     for name, oldest in wanted.items():

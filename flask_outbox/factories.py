@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from .delivery.delivery import Delivery
 from .message.address import parse
+from .message.dkim.key import read_key
+from .message.dkim.signer import Signer
 from .smtp.oauth import OAuth, OwnRefreshToken
 from .smtp.server import Server, ehlo_name
 from .smtp.staging import Staging
@@ -43,6 +45,7 @@ def make_server(settings: MailSettings, engine: Engine | None = None) -> Server:
         ca_file=settings.tls_ca or None,
         oauth=_make_oauth(settings, engine) if settings.auth == "xoauth2" else None,
         staging=Staging(settings.allow_to, redirect_to),
+        signer=Signer(map(read_key, settings.dkim_keys)),
         ehlo_name=settings.ehlo_name or ehlo_name(settings.base_url),
     )
 

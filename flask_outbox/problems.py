@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from .errors import InvalidMessage
 from .message.address import parse
+from .message.dkim.key import DkimKey, InvalidKey, read_key
+from .message.dkim.signer import Signer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +43,7 @@ def find_problems(settings: MailSettings) -> Iterator[str]:
     yield from _ehlo_problems(settings)
     yield from _login_problems(settings)
     yield from _address_problems(settings)
+    yield from _dkim_problems(settings)
     yield from _delivery_problems(settings)
 
 
@@ -64,7 +68,7 @@ def _encryption_problems(settings: MailSettings) -> Iterator[str]:
     port, mismatch = settings.port, "the port does not match the encryption"
     if settings.use_tls and settings.use_ssl:
         yield "MAIL_USE_TLS and MAIL_USE_SSL are both on: choose STARTTLS (port 587) or TLS from the first byte (port 465)"
-    elif _is_loopback(settings.server):
+    elif is_loopback(settings.server):
         # Any port of this machine may be the end of a tunnel.
         return
     elif port == IMPLICIT_TLS_PORT and not settings.use_ssl:
@@ -86,7 +90,7 @@ def _login_problems(settings: MailSettings) -> Iterator[str]:
         yield from _oauth_problems(settings)
     elif bool(settings.username) != bool(settings.password):
         yield "MAIL_USERNAME and MAIL_PASSWORD go together: one of them is missing"
-    if settings.username and not (settings.use_tls or settings.use_ssl or _is_loopback(settings.server)):
+    if settings.username and not (settings.use_tls or settings.use_ssl or is_loopback(settings.server)):
         yield "MAIL_USERNAME is set without MAIL_USE_TLS or MAIL_USE_SSL: the password would be sent unencrypted"
     if not f"{settings.username or ''}{settings.password or ''}".isascii():
         yield "MAIL_USERNAME and MAIL_PASSWORD have to be ASCII"
@@ -97,7 +101,7 @@ def _oauth_problems(settings: MailSettings) -> Iterator[str]:
         if not getattr(settings, name):
             yield f"{PREFIX}{name.upper()} is missing: MAIL_AUTH=xoauth2 needs it"
     url = _split_url(settings.oauth_token_url)
-    private = url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.hostname or ""))
+    private = url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname or ""))
     if settings.oauth_token_url not in TOKEN_ENDPOINTS and not private:
         yield "MAIL_OAUTH_TOKEN_URL has to be google, microsoft or an https URL"
 
@@ -125,6 +129,37 @@ def _base_url_problems(base_url: str) -> Iterator[str]:
         yield "MAIL_BASE_URL holds a user name or a password: every link in a mail would show it. Remove it"
     elif url.scheme not in {"http", "https"} or not _is_host(url.hostname) or url.query or url.fragment:
         yield f"MAIL_BASE_URL is {_shown(base_url)}: it has to look like https://www.example.com"
+
+
+def _dkim_problems(settings: MailSettings) -> Iterator[str]:
+    if not settings.dkim_keys:
+        return
+    if find_spec("cryptography") is None:
+        yield "MAIL_DKIM_KEYS needs the package cryptography: install flask-outbox[dkim]"
+        return
+    keys: dict[str, DkimKey] = {}
+    for number, entry in enumerate(settings.dkim_keys, 1):
+        try:
+            key = read_key(entry)
+        except InvalidKey as error:
+            yield f"MAIL_DKIM_KEYS, entry {number}: {error}"
+            return
+        if key.name in keys:
+            yield f"MAIL_DKIM_KEYS holds two keys with the selector {key.selector} for {key.domain}: each needs its own"
+        keys[key.name] = key
+    yield from _unsigned_senders(settings, Signer(keys.values()))
+
+
+def _unsigned_senders(settings: MailSettings, signer: Signer) -> Iterator[str]:
+    """Say that no key fits a sender of the site: all of that mail would go out unsigned, and nobody would notice."""
+    for name in ("default_sender", "template_sender"):
+        try:
+            domain = parse(getattr(settings, name), name).domain.lower()
+        except InvalidMessage:
+            # Not set, or a problem that is reported already.
+            continue
+        if not signer.keys_for(domain):
+            yield f"{PREFIX}{name.upper()} is in {domain}, for which MAIL_DKIM_KEYS holds no key: add one, or change the sender"
 
 
 def _delivery_problems(settings: MailSettings) -> Iterator[str]:
@@ -192,6 +227,6 @@ def _split_url(url: str) -> SplitResult:
     return parts
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     """Return whether *host* is this machine."""
     return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)

@@ -80,7 +80,17 @@ class MailSettings:
     redis_tls_verify: bool = setting(True, "Verify the certificate of a `rediss://` server. Heroku's is self-signed.")
     base_url: str = setting("", "Absolute URL of the site; links that `url_for` makes in a mail begin with it.")
     template_sender: Any = setting(None, "Sender of each mail that is made from a template. Empty: MAIL_DEFAULT_SENDER.")
+    dkim_keys: tuple[str, ...] = setting(
+        (),
+        "Keys that sign mail with DKIM: `SELECTOR:DOMAIN:KEY`, where KEY is the path of a PEM file, or its base64 on one line. "
+        "Several have commas between them. `flask mail dkim-key` makes one.",
+        secret=True,
+    )
     subject_prefix: str = setting("", "Put before the subject of each mail that is made from a template.")
+    inline_css: bool = setting(
+        False, "Move the CSS of `<style>` into `style` attributes in each mail that is made from a template. Needs css-inline."
+    )
+    template_folder: str = setting("mail", "Folder of the mail templates, for previews and `flask mail lint`.")
     retry_for: timedelta = setting(timedelta(days=3), "How long a deferred email is retried, such as `3 days` or `12h`.")
     rate: str = setting("", "Most emails per time over all workers, such as `14 per second`. Empty: no limit.")
     allow_to: tuple[str, ...] = setting((), "Staging: addresses and domains that may get mail. Empty: everybody.")
@@ -176,6 +186,6 @@ EXPECTED: dict[Any, str] = {
     int: "a whole number",
     int | None: "a whole number",
     float: "a number",
-    tuple[str, ...]: "a list of addresses and domains, or their names separated by commas",
+    tuple[str, ...]: "a list of texts, or one text with commas between them",
     timedelta: "a time such as 3 days, 12 hours or 30m",
 }

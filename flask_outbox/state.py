@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import weakref
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -16,8 +17,11 @@ from .delivery.bells import Bell, CallableBell, InlineBell, ThreadBell
 from .delivery.couriers import Couriers
 from .delivery.speed.pace import Pace
 from .delivery.thread import DeliveryThread
+from .events import facts
+from .events import log as events
 from .factories import connect_redis, make_delivery, make_outbox, make_rate, make_server, pinger, worker_name
 from .message.templates import mail_templates
+from .message.writer import write
 from .smtp.line.debug import show_conversation
 from .store.enqueue import Enqueuer
 from .store.operations.health import read_health
@@ -28,12 +32,15 @@ from .store.statements import InsertStatements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from jinja2 import Environment
     from redis import Redis
     from sqlalchemy.engine import Engine
 
     from .delivery.rq_worker import Worker
+    from .message.address import AddressLike
+    from .message.writer import WrittenMessage
     from .settings import MailSettings
     from .store.database.host import Database
     from .store.operations.health import HealthReport
@@ -113,7 +120,19 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
     @cached_property
     def templates(self) -> Environment:
         """Return the Jinja environment for mail."""
-        return mail_templates(self.app, self.settings.base_url or _server_url(self.app))
+        return mail_templates(self.app, self.base_url)
+
+    @property
+    def base_url(self) -> str:
+        """Return the URL that links in mail begin with; an empty string if neither MAIL_BASE_URL nor SERVER_NAME is set."""
+        return self.settings.base_url or _server_url(self.app)
+
+    def write(
+        self, message: flask_mail.Message, *, send_at: datetime | None = None, envelope_from: AddressLike | None = None
+    ) -> WrittenMessage:
+        """Write *message* as ``message.writer`` does, and sign it with the keys of this app."""
+        written = write(message, send_at=send_at, envelope_from=envelope_from)
+        return replace(written, source=self.smtp.signer.sign(written.source, send_at))
 
     def _make_bell(self, app: Flask) -> Bell:
         match self.settings.delivery:
@@ -203,6 +222,9 @@ class MailState(flask_mail._Mail):  # noqa: SLF001 - Flask-Mail's state for an a
         """Ring the bell. The commit has succeeded, so errors here are logged and not raised."""
         if joined.is_due:
             self.ring()
+        if events.isEnabledFor(logging.DEBUG):
+            for email_id in joined.email_ids:
+                events.debug("email %d was enqueued", email_id, extra=facts("enqueued", email_id))
         try:
             for message in joined.messages:
                 flask_mail.email_dispatched.send(self.app, message=message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from flasky import admin, auth, errors, headers, inbox, limiting, mail, main, migrating, monitoring, postgresql, shell, sqlite
+from flasky import admin, auth, errors, headers, inbox, limiting, logs, mail, main, migrating, monitoring, postgresql, shell, sqlite
 from flasky.config import ROOT, Settings
 from flasky.extensions import bootstrap, csrf, db, login
 
@@ -19,6 +19,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.from_mapping(settings.as_config(app.instance_path))
     for extension in (db, bootstrap, csrf, login):
         extension.init_app(app)
-    for part in (sqlite, mail, postgresql, migrating, headers, errors, limiting, main, auth, admin, monitoring, inbox, shell):
+    parts = (logs, sqlite, mail, postgresql, migrating, headers, errors, limiting, main, auth, admin, monitoring, inbox, shell)
+    for part in parts:
         part.init_app(app)
     return app

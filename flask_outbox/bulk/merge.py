@@ -10,15 +10,18 @@ from flask import current_app
 from ..direct import Message
 from ..message.address import parse
 from ..message.header import as_text, reject_controls, unfold
-from ..message.templates import explained, full_context, halves, render
+from ..message.language import as_locale, in_language
+from ..message.templates import explained, full_context, halves, localized, render
 from ..state import current_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from jinja2 import Template
 
     from ..message.address import AddressLike
+    from ..message.writer import WrittenMessage
 
 
 class MailMerge:
@@ -31,7 +34,9 @@ class MailMerge:
 
     def __init__(self, subject: str, template: str, headers: Mapping[str, str] | None = None) -> None:
         state = current_state()
-        self._templates, self.template, self._settings = state.templates, template, state.settings
+        self._state, self.template = state, template
+        self._templates, self._settings = state.templates, state.settings
+        self._pairs: dict[str, str] = {}
         self._subject = self._compile(as_text(subject, "the subject"), "the subject")
         self._headers = {name: self._compile(value, f"the header {name}") for name, value in (headers or {}).items()}
         for name in halves(template):
@@ -39,14 +44,31 @@ class MailMerge:
                 self._templates.get_template(name)
 
     def compose(self, to: AddressLike, values: dict[str, Any]) -> Message:
-        """Render the pair with *values* into a message to *to*; raise InvalidMessage as the library's ``compose`` does."""
-        context = full_context(current_app, values)
+        """Render the pair with *values* into a message to *to*; raise InvalidMessage as the library's ``compose`` does.
+
+        A column called ``locale`` is the recipient's language, as for ``compose``.
+        """
+        locale = as_locale(values.get("locale"))
+        with in_language(current_app, locale):
+            return self._compose(to, full_context(current_app, values), self._localized(locale))
+
+    def _compose(self, to: AddressLike, context: dict[str, Any], template: str) -> Message:
         with explained("the subject"):
             subject = self._subject.render(context)
-        text, html = render(self._templates, self.template, context)
+        text, html = render(self._templates, template, context, inlined=self._settings.inline_css)
         message = Message(self._settings.subject_prefix + subject, [to], text, html, sender=self._settings.template_sender)
         message.extra_headers = self._render_headers(context, message)
         return message
+
+    def _localized(self, locale: str) -> str:
+        """Return the name of the pair for *locale*; remembered, because looking for templates in vain is slow."""
+        if locale not in self._pairs:
+            self._pairs[locale] = localized(self._templates, self.template, locale)
+        return self._pairs[locale]
+
+    def write(self, to: AddressLike, values: dict[str, Any], send_at: datetime | None = None) -> WrittenMessage:
+        """Compose and write the email to *to*; raise InvalidMessage if it could never be sent."""
+        return self._state.write(self.compose(to, values), send_at=send_at)
 
     def _compile(self, source: str, what: str) -> Template:
         source = unfold(source)

@@ -136,7 +136,7 @@ class Sending:
         size = 0
         for recipient, line in people.items():
             try:
-                messages[recipient] = write(self.merge.compose(line.values["email"], line.values), send_at=self.send_at)
+                messages[recipient] = self.merge.write(line.values["email"], line.values, self.send_at)
             except InvalidMessage as error:
                 self.tally.complain(line, str(error))
                 continue

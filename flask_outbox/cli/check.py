@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from dataclasses import asdict
 
 import click
 
 from ..state import current_state
-from ..store.models import Base
-from ..store.schema.compare import compare, statements
+from ..store.schema.compare import compare, expected_tables, statements
 from .group import mail_cli
-from .printing import count
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    import sqlalchemy as sa
+from .printing import as_json_option, count, print_json
 
 
 @mail_cli.command("check")
 @click.option("--sql", is_flag=True, help="Print the SQL statements that remove the differences, instead of the differences.")
-def check_command(*, sql: bool) -> None:
+@as_json_option
+def check_command(*, sql: bool, as_json: bool) -> None:
     """Compare the outbox tables with the expected ones.
 
     Exits with code 1 if they differ. With Flask-Migrate, remove a difference with flask db migrate and flask db upgrade. Without
     it, review the output of --sql and run it. A comment in that output marks what plain SQL cannot do, and makes the exit code 1.
     """
-    differences = compare(current_state().engine, _expected_tables())
+    state = current_state()
+    differences = compare(state.engine, expected_tables(state.database.metadata))
+    if as_json:
+        print_json({"is_as_expected": not differences, "differences": [asdict(difference) for difference in differences]})
+        sys.exit(bool(differences))
     if sql:
         for text in statements(differences) or ["-- nothing to do"]:
             click.echo(text if text.startswith("--") else f"{text};")
@@ -44,13 +44,3 @@ def check_command(*, sql: bool) -> None:
         )
         raise click.ClickException(message)
     click.echo("the outbox tables are as expected")
-
-
-def _expected_tables() -> Iterable[sa.Table]:
-    """Return the tables as the host's metadata describes them, with its schema and naming convention; or else our own."""
-    own = Base.metadata.sorted_tables
-    metadata = current_state().database.metadata
-    if metadata is None:
-        return own
-    names = {table.name for table in own}
-    return [table for table in metadata.sorted_tables if table.name in names] or own

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,10 +13,21 @@ from ..store.operations.history import timeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
 
     from ..store.models import Email
     from ..store.operations.health import Problem
+
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; times are in UTC.")
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print *document* as JSON, with its times in UTC."""
+    click.echo(json.dumps(document, default=_utc, ensure_ascii=False, indent=2))
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat()
 
 
 def count(number: int, noun: str) -> str:

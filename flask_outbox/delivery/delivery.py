@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -14,6 +14,7 @@ from ..errors import TransmissionError, Unavailable
 from ..smtp.envelope import Reply
 from ..store.lease import LeaseLost
 from ..store.outbox import BATCH
+from ..tracing import delivering, is_traced, note_outcome
 from .envelopes import envelope_of, following_envelope
 from .progress import Progress, Waits
 from .settling.settler import Settler, attempt_of, redact
@@ -23,13 +24,14 @@ if TYPE_CHECKING:
 
     from ..smtp.transport import Transport
     from ..store.lease import Batch, Claimed
-    from ..store.outbox import Outbox
+    from ..store.outbox import Outbox, Try
     from .speed.pace import Pace
     from .speed.rate import Rate
 
 log = logging.getLogger(__name__)
 
 SUPPRESSED = Reply(250, "not transmitted: MAIL_SUPPRESS_SEND is on")
+NOT_TRACED = nullcontext()
 # Longest time for one batch, in seconds: an urgent email that arrives meanwhile goes first in the next batch.
 LONGEST_BATCH = 1.0
 # How often to recover the emails of dead workers, in seconds.
@@ -77,6 +79,8 @@ class Delivery:
         self.has_left_due = False
         self.progress = Progress()
         self.is_connecting = False
+        # Asked once for each batch.
+        self._is_traced = False
 
     def write_off(self) -> None:
         """Release what a delivery that hangs has not begun; the email on the wire stays its own, under its lease."""
@@ -262,7 +266,7 @@ class Delivery:
         return not self._is_over(end)
 
     def _deliver_each(self, batch: Batch, end: float) -> None:
-        waiting = iter(list(batch.open.values()))
+        self._is_traced, waiting = is_traced(), iter(list(batch.open.values()))
         email = next(waiting, None)
         requests = self._pace.requests
         # The batch is over if the rest of it was released, if the server asks this connection or another one to slow down, or if a
@@ -273,7 +277,8 @@ class Delivery:
             self.progress.begin_step()
             self._outbox.guard(batch)
             if batch.begin(email):
-                self._deliver_email(batch, email, following)
+                with delivering(email.id, batch.trail_of(email).traceparent) if self._is_traced else NOT_TRACED:
+                    self._deliver_email(batch, email, following)
             email = following
 
     def _goes_on(self, batch: Batch, email: Claimed, requests: int) -> bool:
@@ -292,11 +297,16 @@ class Delivery:
         try:
             reply = self._transmit(batch, email, following)
         except TransmissionError as error:
-            self._settler.settle(batch, email, error, attempt_of(error, started_at, time.monotonic() - begun))
+            self._settle(batch, email, error, attempt_of(error, started_at, time.monotonic() - begun))
             return
         attempt = attempt_of(reply, started_at, time.monotonic() - begun)
-        self._settler.settle(batch, email, reply, attempt)
+        self._settle(batch, email, reply, attempt)
         self._waits.note(attempt.seconds, time.monotonic() - begun - attempt.seconds)
+
+    def _settle(self, batch: Batch, email: Claimed, said: Reply | TransmissionError, attempt: Try) -> None:
+        if self._is_traced:
+            note_outcome(attempt.outcome, attempt.code, is_error=not isinstance(said, Reply))
+        self._settler.settle(batch, email, said, attempt)
 
     def _transmit(self, batch: Batch, email: Claimed, following: Claimed | None) -> Reply:
         envelope = envelope_of(self._outbox, batch, email)

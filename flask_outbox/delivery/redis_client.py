@@ -18,6 +18,19 @@ SENTINEL_TIMEOUT = 1.0
 PING_TIMEOUT = 0.25
 
 
+class Unreachable(Exception):  # noqa: N818 - an answer for the operator
+    """Redis cannot be used; the message says why, without the password."""
+
+
+def read_version(redis: Redis) -> str:
+    """Return the version of the server; raise Unreachable if it cannot be used."""
+    try:
+        redis.ping()
+        return str(redis.info("server")["redis_version"])
+    except RedisError as error:
+        raise Unreachable(str(error)) from error
+
+
 def connect(url: str, *, verify: bool = True, timeout: float | None = None) -> Redis:
     """Return a client for *url*; it connects with its first command.
 

@@ -25,6 +25,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from .bells import Bell
+from .redis_client import Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +81,15 @@ class _BellJob(Job):
 
 def _queue(name: str, redis: Redis) -> Queue:
     return Queue(name, connection=redis, serializer=JSONSerializer, job_class=_BellJob)
+
+
+def read_queue(redis: Redis, prefix: str) -> tuple[int, int]:
+    """Return how many bells wait, and how many workers RQ knows for this queue; raise Unreachable without Redis."""
+    queue = _queue(prefix + QUEUE, redis)
+    try:
+        return queue.count, SimpleWorker.count(queue=queue)
+    except RedisError as error:
+        raise Unreachable(str(error)) from error
 
 
 class RqBell(Bell):

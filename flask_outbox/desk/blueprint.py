@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Flask, Response, current_app, render_template, request
+from flask import Blueprint, Response, current_app, render_template, request
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
@@ -51,7 +51,7 @@ class Desk(Blueprint):
         """Return whether the current user may do *action* to *email*; in development, without a rule, everybody may."""
         return self._rule is None or self._rule(action, email)
 
-    def register(self, app: Flask, options: dict[str, Any]) -> None:
+    def register(self, app: Any, options: dict[str, Any]) -> None:
         """Register the desk; raise ConfigurationError without a rule, outside development, or without a secret key."""
         problems = []
         if self._rule is None and not (app.debug or app.testing):
@@ -79,7 +79,7 @@ def desk(
     """
     bp = Desk(name, may, who or _http_user, to_me or _nowhere)
     bp.before_request(_guard)
-    bp.after_request(_add_headers)
+    bp.after_request(add_headers)
     bp.context_processor(_context)
     bp.record_once(_register_filters)
     bp.register_error_handler(HTTPException, _http_error)
@@ -106,7 +106,8 @@ def _guard() -> None:
     forms.protect()
 
 
-def _add_headers(response: Response) -> Response:
+def add_headers(response: Response) -> Response:
+    """Add the security headers to *response*, except those that it has."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     if request.endpoint and request.endpoint.endswith(".static"):

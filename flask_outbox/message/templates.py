@@ -16,6 +16,8 @@ from jinja2 import StrictUndefined, TemplateError, TemplateNotFound, TemplateSyn
 from werkzeug.routing import BuildError
 
 from ..errors import InvalidMessage
+from .inline import inline_css
+from .language import variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,6 +35,22 @@ def halves(template: str) -> tuple[str, str]:
     return f"{template}.txt", f"{template}.html"
 
 
+def localized(templates: Environment, template: str, locale: str) -> str:
+    """Return the name of the pair that is closest to *locale*: ``name.de_AT``, ``name.de``, or else ``name`` itself.
+
+    Both halves are in one language: raises InvalidMessage if one exists without the other.
+    """
+    for variant in variants(locale):
+        name = f"{template}.{variant}"
+        missing = [half for half in halves(name) if not _exists(templates, half)]
+        if not missing:
+            return name
+        if len(missing) == 1:
+            message = f"the template {missing[0]} is missing: a mail needs both halves in one language, and the other one exists"
+            raise InvalidMessage(message)
+    return template
+
+
 def full_context(app: Flask, context: dict[str, Any]) -> dict[str, Any]:
     """Return *context* with what the context processors of *app* add; raise InvalidMessage if one of them fails.
 
@@ -46,10 +64,24 @@ def full_context(app: Flask, context: dict[str, Any]) -> dict[str, Any]:
     return full
 
 
-def render(templates: Environment, template: str, context: dict[str, Any]) -> tuple[str, str]:
-    """Return both halves of *template*, rendered; raise InvalidMessage if one is missing or broken."""
+def render(templates: Environment, template: str, context: dict[str, Any], *, inlined: bool = False) -> tuple[str, str]:
+    """Return both halves of *template*, rendered; raise InvalidMessage if one is missing or broken.
+
+    *inlined* moves the CSS of the HTML half into ``style`` attributes.
+    """
     text, html = (_render(templates, name, context) for name in halves(template))
-    return text, html
+    return text, inline_css(html) if inlined else html
+
+
+def _exists(templates: Environment, name: str) -> bool:
+    try:
+        templates.get_template(name)
+    except TemplateNotFound:
+        return False
+    except BROKEN:
+        # What is wrong with it is told when it is rendered.
+        return True
+    return True
 
 
 def _render(templates: Environment, name: str, context: dict[str, Any]) -> str:

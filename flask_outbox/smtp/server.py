@@ -1,4 +1,4 @@
-"""Server: the address of the SMTP server, how to log in to it, and whom it may reach."""
+"""Server: the address of the SMTP server, how to log in to it, whom it may reach, and who signs what it gets."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from ..message.dkim.signer import Signer
 from .habits import Habits
 from .staging import Staging
 
 if TYPE_CHECKING:
+    from .envelope import Envelope
     from .oauth import OAuth
 
 # Letters, digits and hyphens (RFC 5321, 2.3.5), with a domain whose last label is no number, as in an address.
@@ -41,7 +43,13 @@ class Server:
     oauth: OAuth | None = None
     staging: Staging = field(default_factory=Staging)
     ehlo_name: str = ""
+    signer: Signer = field(default_factory=Signer, repr=False, compare=False)
     habits: Habits = field(default_factory=Habits, repr=False, compare=False)
+
+    def route(self, email: Envelope) -> Envelope | None:
+        """Return what to send for *email*: signed, and on a staging site to whom that says; None if it must be held."""
+        signed = self.signer.renew(email.source)
+        return self.staging.route(email if signed is email.source else email._replace(source=signed))
 
     @property
     def most_emails(self) -> int | None:

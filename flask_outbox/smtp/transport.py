@@ -51,11 +51,11 @@ class Transport:
         A kept connection that turns out to be dead is replaced, once. On a staging site the email goes where MAIL_REDIRECT_TO
         says, or Held is raised. Raises Refused, Deferred or Unavailable.
         """
-        routed = self._server.staging.route(email)
+        routed = self._server.route(email)
         if routed is None:
             raise Held("MAIL_ALLOW_TO does not name the recipient")
         if following is not None:
-            following = self._server.staging.route(following)
+            following = self._server.route(following)
         reused = self._ready(guard)
         try:
             return self._transmit(routed, following, guard)
@@ -88,6 +88,11 @@ class Transport:
             self._used_at = time.monotonic()
         self._refusals = 0
         return reply
+
+    @property
+    def conversation(self) -> Conversation | None:
+        """Return the open connection, or None without one."""
+        return self._conversation
 
     @property
     def is_connected(self) -> bool:

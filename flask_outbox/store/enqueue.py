@@ -120,6 +120,7 @@ def content_values(written: WrittenMessage, origin: Origin, *, secret: bool = Fa
         "secret": secret,
         "request_id": cut(origin.request_id),
         "origin": cut(origin.what),
+        "traceparent": origin.traceparent,
     }
 
 

@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
@@ -73,27 +73,49 @@ class StoredMessage:
     secret: bool
 
 
+class Trail(NamedTuple):
+    """Where a message comes from: the id of the request that enqueued it, and the W3C traceparent of that moment."""
+
+    request_id: str | None = None
+    traceparent: str | None = None
+
+
+NO_TRAIL = Trail()
+
+
 class Batch:
     """The emails of one claim, under one lease: ``open`` are those not yet settled, ``messages`` what to send, by content id.
 
     It belongs to one thread. If that thread hangs, another one may withdraw the emails that it has not begun: they leave
     ``open`` for ``withdrawn``, until they are released.
 
-    *begun* is the uptime before the claim was sent to the database. *clock* is the database's time, and the uptime at which it
+    *trails* are where the messages come from, by content id, also of messages that are too large to be in *messages*. *begun* is
+    the uptime before the claim was sent to the database. *clock* is the database's time, and the uptime at which it
     was read.
     """
 
     def __init__(
-        self, token: str, claimed: list[Claimed], messages: dict[int, StoredMessage], begun: float, clock: tuple[datetime, float]
+        self,
+        token: str,
+        claimed: list[Claimed],
+        messages: dict[int, StoredMessage],
+        begun: float,
+        clock: tuple[datetime, float],
+        trails: dict[int, Trail] | None = None,
     ) -> None:
         self.token = token
         self.open = {email.id: email for email in sorted(claimed, key=lambda email: (email.priority, email.send_at, email.id))}
         self.messages = messages
+        self._trails = trails or {}
         self.withdrawn: list[int] = []
         self._begun: set[int] = set()
         self._lock = threading.Lock()
         self._renewed_at = begun
         self._clock = clock
+
+    def trail_of(self, email: Claimed) -> Trail:
+        """Return where the message of *email* comes from."""
+        return self._trails.get(email.content_id, NO_TRAIL)
 
     def begin(self, email: Claimed) -> bool:
         """Begin to deliver *email*; return False if it was withdrawn."""

@@ -20,6 +20,7 @@ from .database.clock import Now, UTCDateTime
 # RFC 5321, 4.5.3.1: 64 for the local part, the @, 255 for the domain.
 ADDRESS_LENGTH = 320
 KEY_LENGTH = 200
+TRACEPARENT_LENGTH = 55
 # Longer names of templates, workers, operators and the like are cut.
 NAME_LENGTH = 200
 
@@ -78,6 +79,8 @@ class Content(Base):
     # The id of the request that enqueued it, and what that was: "POST /orders/<int:id>", or "flask mail send".
     request_id: Mapped[str | None] = mapped_column(sa.String(NAME_LENGTH))
     origin: Mapped[str | None] = mapped_column(sa.String(NAME_LENGTH))
+    # The trace of that moment, if the app is traced: version, trace id, span id and flags, as W3C Trace Context writes them.
+    traceparent: Mapped[str | None] = mapped_column(sa.String(TRACEPARENT_LENGTH))
 
 
 def _lower_recipient(context: Any) -> str:

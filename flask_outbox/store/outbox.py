@@ -6,6 +6,7 @@ database's; SQLite's are this host's, where its file is.
 
 from __future__ import annotations
 
+import logging
 import random
 import secrets
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from ..events import facts
 from . import lease
 from .database.connection import WorkerConnection, connect
 from .database.sqlite_lock import take_write_lock
 from .evidence import Evidence
 from .health import ServerHealth, WorkerSlowdown
-from .lease import Batch, Claimed, LeaseLost, StoredMessage, uptime
+from .lease import Batch, Claimed, LeaseLost, StoredMessage, Trail, uptime
 from .models import Status
 from .presence import Presence
 from .recorder import Acceptances, Recorder
@@ -27,9 +29,11 @@ from .sendings import Sendings
 from .statements import LOAD_MESSAGES, claim_statement, due_statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy.engine import Connection, Engine
+
+log = logging.getLogger(__name__)
 
 # Most emails in one claim: enough to make the cost of a claim small. A slow caller claims fewer.
 BATCH = 200
@@ -148,8 +152,9 @@ class Outbox:
                 return None
             clock = rows[-1].now, uptime()
             claimed = [Claimed(*row[:-1]) for row in rows]
-            messages = _load_messages(connection, {email.content_id for email in claimed}, LOADED_SIZE)
-        return Batch(token, claimed, messages, begun, clock)
+            loaded = _load_messages(connection, {email.content_id for email in claimed}, LOADED_SIZE)
+        messages = {row.id: _stored(row) for row in loaded if row.is_loaded}
+        return Batch(token, claimed, messages, begun, clock, {row.id: Trail(row.request_id, row.traceparent) for row in loaded})
 
     def _claim_each_priority(self, connection: Connection, limit: int, token: str) -> list[Any]:
         """Claim as many emails of the most urgent priority as there are up to *limit*, then of the next, and return the rows."""
@@ -171,7 +176,7 @@ class Outbox:
         if email.content_id in batch.messages:
             return batch.messages[email.content_id]
         with self._database.begin() as connection:
-            return _load_messages(connection, [email.content_id], ANY_SIZE)[email.content_id]
+            return _stored(_load_messages(connection, [email.content_id], ANY_SIZE)[0])
 
     # The lease
 
@@ -256,10 +261,15 @@ class Outbox:
     def _settle_for_retry(self, batch: Batch, email: Claimed, attempt: Try, wait: timedelta, *, tries: int) -> bool:
         now = batch.now()
         if now - email.due_since >= self._retry_for:
+            extra = facts("failed", email.id, batch.trail_of(email).request_id)
+            log.warning("email %d has failed, because MAIL_RETRY_FOR is over", email.id, extra=extra)
             return self._recorder.record(batch, email, attempt, Status.FAILED, tries=tries)
         return self._recorder.record(batch, email, attempt, Status.QUEUED, tries=tries, send_at=now + wait)
 
 
-def _load_messages(connection: Connection, content_ids: Iterable[int], max_size: int) -> dict[int, StoredMessage]:
-    rows = connection.execute(LOAD_MESSAGES, {"ids": list(content_ids), "max_size": max_size})
-    return {row.id: StoredMessage(row.sender, row.source, row.secret) for row in rows}
+def _load_messages(connection: Connection, content_ids: Iterable[int], max_size: int) -> Sequence[Any]:
+    return connection.execute(LOAD_MESSAGES, {"ids": list(content_ids), "max_size": max_size}).all()
+
+
+def _stored(row: Any) -> StoredMessage:
+    return StoredMessage(row.sender, row.source, row.secret)

@@ -124,7 +124,8 @@ class Recorder:
     def _note_failure(self, email: Claimed, status: Status, failures: int, error: Exception) -> None:
         self._acceptances.can_record = False
         if failures % REMIND_EVERY == 1:
-            log.error("email %d is %s, but the database cannot record it, try %d: %s", email.id, status, failures, reason(error))
+            message = "email %d is %s, but the database cannot record it, try %d: %s"
+            log.error(message, email.id, status, failures, reason(error), extra={"email_id": email.id})
 
     def _wait(self, batch: Batch, failures: int) -> None:
         """Wait before the next try, and keep the lease meanwhile."""

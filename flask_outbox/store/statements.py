@@ -173,9 +173,17 @@ def is_queued(dialect: Dialect) -> sa.ColumnElement[bool]:
     return sa.func.likely(queued) if dialect.name == "sqlite" else queued
 
 
-LOAD_MESSAGES = sa.select(contents.c.id, contents.c.sender, contents.c.source, contents.c.secret).where(
-    contents.c.id.in_(sa.bindparam("ids", expanding=True)), contents.c.size <= sa.bindparam("max_size")
-)
+# A message that is too large comes without its source, so that the log can name the request that it comes from.
+_IS_LOADED = contents.c.size <= sa.bindparam("max_size")
+LOAD_MESSAGES = sa.select(
+    contents.c.id,
+    contents.c.sender,
+    sa.case((_IS_LOADED, contents.c.source)).label("source"),
+    contents.c.secret,
+    contents.c.request_id,
+    contents.c.traceparent,
+    _IS_LOADED.label("is_loaded"),
+).where(contents.c.id.in_(sa.bindparam("ids", expanding=True)))
 
 
 # Settle

@@ -75,6 +75,12 @@ class Joined:
         return [entry.message for entry in self.entries]
 
     @property
+    def email_ids(self) -> list[int]:
+        """Return the ids of the emails, without a query: the commit of a transaction that they have joined has expired them."""
+        emails = [email for entry in self.entries for email in entry.emails]
+        return [identity[0] if (identity := sa.inspect(email).identity) else email.id for email in emails]
+
+    @property
     def counted(self) -> str:
         """Return how many emails have joined, as words for a log."""
         number = sum(len(entry.emails) for entry in self.entries)

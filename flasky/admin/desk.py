@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Flask, current_app
+from flask import Flask
 from flask_login import current_user
 
 from flask_outbox import Email
@@ -19,9 +19,9 @@ def _may(action: Action, email: Email | None) -> bool:
 
 
 def _who() -> str:
-    return str(current_user.username)
+    return str(current_user.email or current_user.username)
 
 
 def _to_me() -> str | None:
-    address: str | None = current_app.config["FLASKY_ADMIN"] or None
+    address: str | None = current_user.email
     return address

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 HIGHEST_PORT = 65535
 # An hour in seconds; also more processes than fit into memory.
 MOST = 3600
+LOG_FORMATS = ("text", "json")
 HOST = re.compile(r"[\w-]+(\.[\w-]+)*")
 
 
@@ -147,3 +148,9 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def check_log_format(value: str) -> None:
+    """Raise ValidationError if *value* is no format of the logs."""
+    if value and value not in LOG_FORMATS:
+        raise ValidationError(f"is {value!r:.100}: it has to be one of {', '.join(LOG_FORMATS)}")

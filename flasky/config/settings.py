@@ -83,6 +83,9 @@ class Settings:
         kinds.switch(), False, "Development: adds the mailbox pages and trusts loopback host names. Never on a real site."
     )
     flasky_mailbox_port: int = setting(kinds.port(), 1025, "Port of the development mailbox on loopback.")
+    flasky_log_format: str = setting(
+        kinds.text(kinds.check_log_format), "", "Format of the logs: `text`, or `json` with one object a line. Empty: `text`."
+    )
 
     flasky_metrics_token: str = setting(
         kinds.text(kinds.check_token),
@@ -113,6 +116,7 @@ class Settings:
     mail_username: str | None = of_library("username")
     mail_password: str | None = of_library("password")
     mail_default_sender: str | None = of_library("default_sender")
+    mail_dkim_keys: tuple[str, ...] = of_library("dkim_keys")
     mail_suppress_send: bool = of_library("suppress_send")
     mail_max_emails: int | None = of_library("max_emails")
     mail_connections: int = of_library("connections")
@@ -122,6 +126,8 @@ class Settings:
     mail_oauth_client_secret: str = of_library("oauth_client_secret")
     mail_oauth_refresh_token: str = of_library("oauth_refresh_token")
     mail_oauth_token_url: str = of_library("oauth_token_url")
+    mail_inline_css: bool = of_library("inline_css")
+    mail_template_folder: str = of_library("template_folder")
     mail_retry_for: timedelta = of_library("retry_for")
     mail_rate: str = of_library("rate")
     mail_redis_prefix: str = of_library("redis_prefix")

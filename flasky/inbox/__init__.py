@@ -1,13 +1,14 @@
-"""The development mailbox: an SMTP server that stores all mail, and pages to read it. Never in production."""
+"""The development mailbox: an SMTP server that stores all mail, and the library's pages to read it. Never in production."""
 
-from flask import Blueprint, Flask
+from flask import Flask
 
-bp = Blueprint("mailbox", __name__, url_prefix="/mailbox")
+from flask_outbox.desk import mailbox
 
-from flasky.inbox import views  # noqa: E402, F401 - registers the views on bp
+# The Maildir, inside the instance folder.
+FOLDER = "mailbox"
 
 
 def init_app(app: Flask) -> None:
     """Register the pages, in development only."""
     if app.config["FLASKY_DEV"]:
-        app.register_blueprint(bp)
+        app.register_blueprint(mailbox(FOLDER, home="main.index", development=True), url_prefix="/mailbox")

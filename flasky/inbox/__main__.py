@@ -13,8 +13,9 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
 
+from flask_outbox.desk import Maildir
 from flasky.config import ROOT, ConfigurationError, Settings
-from flasky.inbox.maildir import Maildir
+from flasky.inbox import FOLDER
 
 # In bytes; larger than any attachment in a test.
 LARGEST = 50 * 1024 * 1024
@@ -55,4 +56,4 @@ if __name__ == "__main__":
         settings = Settings.from_env()
     except ConfigurationError as error:
         sys.exit(str(error))
-    serve(settings.flasky_mailbox_port, ROOT / "instance" / "mailbox")
+    serve(settings.flasky_mailbox_port, ROOT / "instance" / FOLDER)

@@ -165,12 +165,12 @@ def test_a_command_in_another_terminal_reaches_the_same_site(running: Checkout) 
     wait_until(lambda: "New User" in requests.get(f"{running.url}/mailbox/list", timeout=5).text)
     assert "admin@example.com" in running.flask("mail", "list")
     assert "sent" in running.flask("mail", "list", "--status", "sent")
-    count = requests.get(f"{running.url}/mailbox/list", timeout=5).text.count("<li>")
+    count = requests.get(f"{running.url}/mailbox/list", timeout=5).text.count("<li")
     sent = running.flask("mail", "send", "you@example.com", "mail/new_user", "-s", "From a terminal", "-c", "user=x", code=1)
     assert "username" in sent  # the template asks for more than a text
     health = running.flask("mail", "health")
     assert "cannot be used" not in health + running.flask("mail", "deliver")
-    assert requests.get(f"{running.url}/mailbox/list", timeout=5).text.count("<li>") == count
+    assert requests.get(f"{running.url}/mailbox/list", timeout=5).text.count("<li") == count
 
 
 def test_a_port_of_one_run_leaves_the_dotenv_alone_and_the_command_is_told(checkout: Checkout) -> None:

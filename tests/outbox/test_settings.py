@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flask_outbox import ConfigurationError
+from flask_outbox.message.dkim.record import generate_key, private_line
 from flask_outbox.settings import MailSettings
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ DEFAULTS = {
     "redis_prefix": "",
     "base_url": "",
     "template_sender": None,
+    "dkim_keys": (),
     "subject_prefix": "",
+    "inline_css": False,
+    "template_folder": "mail",
     "retry_for": timedelta(days=3),
     "rate": "",
     "allow_to": (),
@@ -144,7 +148,7 @@ TRUE = [True, 1, "on", "True", "YES", "1", " on "]
 FALSE = [False, 0, "off", "False", "no", "0", " off "]
 
 
-@pytest.mark.parametrize("name", ["USE_TLS", "USE_SSL", "SUPPRESS_SEND", "DEBUG", "REDIS_TLS_VERIFY"])
+@pytest.mark.parametrize("name", ["USE_TLS", "USE_SSL", "SUPPRESS_SEND", "DEBUG", "REDIS_TLS_VERIFY", "INLINE_CSS"])
 @pytest.mark.parametrize(("given", "meant"), [*((one, True) for one in TRUE), *((one, False) for one in FALSE)])
 def test_true_and_false_are_read_as_people_write_them(name: str, given: Any, meant: bool) -> None:
     assert getattr(read(**{name: given}), name.lower()) is meant
@@ -206,8 +210,8 @@ WRONG = [
     ("RATE", "1 per second; 5 per minute", "MAIL_RATE is '1 per second; 5 per minute': it has to look like"),
     ("ALLOW_TO", "a b", "MAIL_ALLOW_TO holds 'a b': give an address such as a@example.com, or a domain"),
     ("ALLOW_TO", ["*@example.com"], "MAIL_ALLOW_TO holds '*@example.com'"),
-    ("ALLOW_TO", 5, "MAIL_ALLOW_TO is 5: it has to be a list of addresses and domains"),
-    ("ALLOW_TO", [5], "MAIL_ALLOW_TO is [5]: it has to be a list of addresses and domains"),
+    ("ALLOW_TO", 5, "MAIL_ALLOW_TO is 5: it has to be a list of texts, or one text with commas"),
+    ("ALLOW_TO", [5], "MAIL_ALLOW_TO is [5]: it has to be a list of texts, or one text with commas"),
     ("REDIRECT_TO", "nobody", "MAIL_REDIRECT_TO 'nobody' is not an email address"),
 ]
 
@@ -275,6 +279,46 @@ def test_a_certificate_authority_is_a_file(tmp_path: Path) -> None:
     assert read(TLS_CA=str(file)).tls_ca == str(file)
 
 
+KEYS = [
+    f"{key.selector}:{key.domain}:{private_line(key)}"
+    for key in (generate_key("mail", "example.com", "ed25519"), generate_key("ed", "mail.example.com", "ed25519"))
+]
+
+
+def test_keys_for_dkim_are_a_list_or_a_text_with_commas() -> None:
+    assert read(DKIM_KEYS=KEYS).dkim_keys == read(DKIM_KEYS=" ,\n".join(KEYS)).dkim_keys == tuple(KEYS)
+
+
+def test_a_key_for_dkim_that_cannot_sign_is_told_by_its_number() -> None:
+    assert problems(DKIM_KEYS=[*KEYS, "mail:example.com:/gone"]) == [
+        "MAIL_DKIM_KEYS, entry 3: the key mail of example.com names a file that does not exist"
+    ]
+    assert problems(DKIM_KEYS=[*KEYS, KEYS[0]]) == [
+        "MAIL_DKIM_KEYS holds two keys with the selector mail for example.com: each needs its own"
+    ]
+
+
+@pytest.mark.parametrize("sender", ["me@example.com", ("Me", "me@Mail.Example.COM"), "Me <me@news.mail.example.com>", None])
+def test_a_sender_for_whom_there_is_a_key_may_be_anywhere_in_its_domain(sender: Any) -> None:
+    assert read(DKIM_KEYS=KEYS, DEFAULT_SENDER=sender, TEMPLATE_SENDER=sender)
+
+
+def test_a_sender_whose_mail_no_key_would_sign_is_told() -> None:
+    found = problems(DKIM_KEYS=KEYS, DEFAULT_SENDER="Me <me@example.org>", TEMPLATE_SENDER="me@notexample.com")
+    assert found == [
+        "MAIL_DEFAULT_SENDER is in example.org, for which MAIL_DKIM_KEYS holds no key: add one, or change the sender",
+        "MAIL_TEMPLATE_SENDER is in notexample.com, for which MAIL_DKIM_KEYS holds no key: add one, or change the sender",
+    ]
+    assert problems(DKIM_KEYS=KEYS, DEFAULT_SENDER="nobody") == [
+        problem for problem in problems(DEFAULT_SENDER="nobody") if "nobody" in problem
+    ]
+
+
+def test_keys_for_dkim_need_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flask_outbox.problems.find_spec", lambda _: None)
+    assert problems(DKIM_KEYS=KEYS) == ["MAIL_DKIM_KEYS needs the package cryptography: install flask-outbox[dkim]"]
+
+
 def test_all_problems_are_told_at_once() -> None:
     wrong = {"PORT": "x", "TIMEOUT": -1, "DELIVERY": "post", "BASE_URL": "x", "RETRY_FOR": 1, "ALLOW_TO": "a b", "AUTH": "x"}
     found = problems(**wrong)
@@ -287,7 +331,7 @@ def test_a_password_is_taken_as_it_is() -> None:
 
 def test_no_secret_is_in_the_repr() -> None:
     secrets = {one.name for one in fields(MailSettings) if one.metadata["secret"]}
-    assert secrets == {"password", "oauth_client_secret", "oauth_refresh_token", "redis_url"}
+    assert secrets == {"password", "oauth_client_secret", "oauth_refresh_token", "redis_url", "dkim_keys"}
     settings = MailSettings(**dict.fromkeys(secrets, SECRET))
     assert SECRET not in repr(settings)
     assert SECRET not in str(settings)
@@ -308,6 +352,13 @@ def test_no_secret_is_in_the_repr() -> None:
         {"BASE_URL": f"https://susan:{SECRET}@www.example.com"},
         {"BASE_URL": f"https://susan:{SECRET}@www.example.com:port"},
         {"BASE_URL": f"susan:{SECRET}@www.example.com"},
+        {"DKIM_KEYS": SECRET},
+        {"DKIM_KEYS": f"{SECRET}:{SECRET}"},
+        {"DKIM_KEYS": f"mail:example.com:{SECRET}"},
+        {"DKIM_KEYS": f"mail:example.com:-----BEGIN PRIVATE KEY-----\n{SECRET}"},
+        {"DKIM_KEYS": {SECRET: SECRET}},
+        {"DKIM_KEYS": SECRET.encode()},
+        {"DKIM_KEYS": [SECRET.encode()]},
         {"AUTH": "xoauth2", "USERNAME": "s", "OAUTH_TOKEN_URL": f"http://s:{SECRET}@example.com"},
     ],
 )

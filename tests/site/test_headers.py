@@ -96,7 +96,7 @@ def test_a_proxy_is_believed_only_where_the_settings_say_so(
 def test_everything_that_a_page_loads_is_served_by_the_site(client: Any, path: str) -> None:
     page = client.get(path).text
     loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=\"([^\"]*)\"", page)
-    assert any("bootstrap" in one for one in loaded)
+    assert any("bootstrap" in one or "desk.css" in one for one in loaded)
     for one in loaded:
         assert one.startswith("/"), one
         with client.get(one) as answer:

@@ -6,11 +6,13 @@ import logging
 import re
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from ...errors import Deferred, Refused, Unavailable
+from ...events import facts
+from ...events import log as events
 from ...smtp.envelope import Reply
 from ...smtp.replies import asks_to_slow_down, is_about_content
 from ...store.database.connection import reason
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ...errors import TransmissionError
+    from ...events import Event
     from ...store.lease import Batch, Claimed
     from ...store.outbox import Outbox
     from ..speed.pace import Pace
@@ -69,7 +72,7 @@ class Settler:
         else:
             return ""
         self._outbox.health.note_unavailable(Unavailable(obstacle, ours=True))
-        log.error("no email can be sent: %s", obstacle)
+        log.error("no email can be sent: %s", obstacle, extra=facts("unavailable"))
         return obstacle
 
     def settle(self, batch: Batch, email: Claimed, said: Reply | TransmissionError, attempt: Try) -> None:
@@ -79,7 +82,7 @@ class Settler:
         if decision.fate is Fate.SENT:
             self._settle_sent(batch, email, attempt)
         elif decision.fate is Fate.RETRY:
-            log.info("email %d was deferred: %s", email.id, redact(said))
+            log.info("email %d was deferred: %s", email.id, redact(said), extra=_about("deferred", batch, email))
             self.count += self._outbox.settle_deferred(batch, email, attempt)
         elif decision.fate is Fate.SLOW_DOWN:
             self._slow_down(attempt.said, attempt.seconds)
@@ -87,7 +90,7 @@ class Settler:
             wait = timedelta(seconds=2 * self._pace.pause)
             self._outbox.postpone(batch, email, replace(attempt, outcome=THROTTLED), wait)
         elif decision.fate is Fate.HOLD:
-            log.info("email %d is held: MAIL_ALLOW_TO does not name its recipient", email.id)
+            log.info("email %d is held: MAIL_ALLOW_TO does not name its recipient", email.id, extra=_about("held", batch, email))
             self.count += self._outbox.settle_held(batch, email, attempt.reply or "")
         elif isinstance(said, Refused):
             self._settle_refused(batch, Suspect(email, attempt, said), decision)
@@ -116,6 +119,8 @@ class Settler:
 
     def _settle_sent(self, batch: Batch, email: Claimed, attempt: Try) -> None:
         self.count += self._outbox.settle_sent(batch, email, attempt)
+        if events.isEnabledFor(logging.DEBUG):
+            events.debug("email %d was accepted: %s", email.id, redact(attempt.said), extra=_about("accepted", batch, email))
         self._note_available()
         if self._pace.note_accepted(attempt.seconds):
             self._outbox.slowdown.note(self._pace.speed, self._throttled)
@@ -133,7 +138,7 @@ class Settler:
         self._throttled = reply
         self._outbox.slowdown.note(self._pace.speed, reply)
         if is_first:
-            log.warning("the SMTP server asks this worker to slow down: %s", redact(reply))
+            log.warning("the SMTP server asks this worker to slow down: %s", redact(reply), extra=facts("throttled"))
 
     def _settle_refused(self, batch: Batch, refused: Suspect, decision: Decision) -> None:
         if decision.fate is Fate.FAILED:
@@ -161,7 +166,8 @@ class Settler:
         self.count += held
         self._outbox.release(batch)
         held += self._outbox.sendings.hold(email, reply)
-        log.error("the server refuses a sending: its %d emails are held, among them %d: %s", held, email.id, redact(reply))
+        message = "the server refuses a sending: its %d emails are held, among them %d: %s"
+        log.error(message, held, email.id, redact(reply), extra=_about("held", batch, email))
 
     def _settle_suspects(self, batch: Batch, suspects: list[Suspect], situation: Situation) -> None:
         stops = None
@@ -182,7 +188,8 @@ class Settler:
         return situation._replace(is_refused_before=is_refused_before, accepts_others=accepts_others, has_siblings=has_siblings)
 
     def _fail(self, batch: Batch, refused: Suspect) -> None:
-        log.warning("email %d was refused: %s", refused.email.id, redact(refused.attempt.reply))
+        extra = _about("failed", batch, refused.email)
+        log.warning("email %d was refused: %s", refused.email.id, redact(refused.attempt.reply), extra=extra)
         self.count += self._outbox.settle_refused(batch, refused.email, refused.attempt)
 
     def settle_known(self, batch: Batch, email: Claimed, attempt: Try) -> None:
@@ -192,6 +199,7 @@ class Settler:
     def settle_expired(self, batch: Batch, email: Claimed) -> None:
         """Record that *email* has expired."""
         self.count += self._outbox.settle_expired(batch, email)
+        log.info("email %d has expired", email.id, extra=_about("expired", batch, email))
 
     def end_batch(self, batch: Batch) -> None:
         """Settle the suspects at the end of *batch*: each one fails, or is tried once more in two minutes."""
@@ -220,12 +228,18 @@ class Settler:
             return
         pause = self._outbox.health.note_unavailable(error)
         what = "our own configuration is refused" if error.ours else "the SMTP server cannot be used"
-        log.error("no email can be sent, %s; next try in %d s: %s", what, pause.total_seconds(), redact(error))
+        message = "no email can be sent, %s; next try in %d s: %s"
+        log.error(message, what, pause.total_seconds(), redact(error), extra=facts("unavailable"))
 
     def _note_available(self) -> None:
         """Record that the server works: it has accepted an email, or refused a recipient."""
         if self._outbox.health.note_available():
-            log.warning("the SMTP server works again")
+            log.warning("the SMTP server works again", extra=facts("available"))
+
+
+def _about(event: Event, batch: Batch, email: Claimed) -> dict[str, Any]:
+    """Return the fields of a log record about *email*."""
+    return facts(event, email.id, batch.trail_of(email).request_id)
 
 
 def attempt_of(said: Reply | TransmissionError, started_at: datetime, seconds: float) -> Try:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..rights import Action, may
-from . import overview
+from . import actions, audit, email, email_actions, outbox, overview, templates
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 class Section(NamedTuple):
@@ -16,8 +19,13 @@ class Section(NamedTuple):
     action: Action
 
 
-SECTIONS = (Section("Overview", ".overview", Action.LOOK),)
-PAGES = (overview,)
+SECTIONS: tuple[Section, ...] = (
+    Section("Overview", ".overview", Action.LOOK),
+    Section("Outbox", ".outbox", Action.LOOK),
+    Section("Templates", ".templates", Action.PREVIEW),
+    Section("Audit", ".audit", Action.AUDIT),
+)
+PAGES: tuple[ModuleType, ...] = (actions, audit, email, email_actions, outbox, overview, templates)
 
 
 def sections() -> list[Section]:

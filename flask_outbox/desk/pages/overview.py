@@ -104,7 +104,9 @@ def headline(report: StatusReport) -> str:
     waiting, is_healthy = report.waiting, report.health.is_healthy
     answer = "Mail goes out." if is_healthy else "Mail does not go out."
     if waiting.oldest is None:
-        return f"{answer} Nothing is waiting." if is_healthy else answer
+        scheduled = report.counts.get(Status.QUEUED, 0)
+        rest = f"Nothing is due; {number(scheduled)} scheduled for later." if scheduled else "Nothing is waiting."
+        return f"{answer} {rest}" if is_healthy else answer
     many = f"More than {number(MOST_COUNTED)}" if waiting.due >= MOST_COUNTED else number(waiting.due)
     return f"{answer} {many} waiting, the oldest for {duration(max(datetime.now(UTC) - waiting.oldest, ZERO))}."
 

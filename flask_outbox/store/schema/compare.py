@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateIndex, CreateTable, sort_tables
 
+from ..models import Base
 from .ddl import Writer, type_problem
 
 if TYPE_CHECKING:
@@ -41,6 +42,15 @@ def compare(engine: Engine, tables: sa.MetaData | Iterable[sa.Table]) -> list[Di
     expected = tables.tables.values() if isinstance(tables, sa.MetaData) else tables
     with engine.connect() as connection:
         return list(_compare(connection, sort_tables(expected)))
+
+
+def expected_tables(metadata: sa.MetaData | None) -> Iterable[sa.Table]:
+    """Return the outbox tables as the host's *metadata* describes them, with its schema and naming convention; or else our own."""
+    own = Base.metadata.sorted_tables
+    if metadata is None:
+        return own
+    names = {table.name for table in own}
+    return [table for table in metadata.sorted_tables if table.name in names] or own
 
 
 def statements(differences: Iterable[Difference]) -> list[str]:

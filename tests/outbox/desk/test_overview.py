@@ -94,6 +94,11 @@ def test_an_empty_outbox_is_shown_as_one(client: FlaskClient) -> None:
     assert "No email was accepted in the last 24 hours." in page.text
 
 
+def test_email_for_later_is_not_said_to_wait(client: FlaskClient, put: Any) -> None:
+    put(send_at=ago(hours=-2))
+    assert "Mail goes out. Nothing is due; 1 scheduled for later." in look(client).text
+
+
 def test_the_first_sentence_says_what_waits_and_for_how_long(client: FlaskClient, put: Any) -> None:
     put(send_at=ago(seconds=33))
     put()

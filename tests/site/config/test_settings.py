@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from flask_outbox.message.dkim.record import generate_key, private_line
 from flasky.config import ConfigurationError, Settings
 from tests.site.config.reading import KEY, NAMES, OAUTH, TLS, problems, read, start
+
+DKIM = f"hidden-6:example.com:{private_line(generate_key('hidden-6', 'example.com', 'ed25519'))}"
 
 # Reading
 
@@ -23,6 +26,7 @@ READ: dict[str, tuple[str, Any]] = {
     "FLASKY_PROXIES": ("2", 2),
     "FLASKY_DEV": ("on", True),
     "FLASKY_MAILBOX_PORT": ("2525", 2525),
+    "FLASKY_LOG_FORMAT": ("json", "json"),
     "FLASKY_METRICS_TOKEN": ("a-token-for-prometheus", "a-token-for-prometheus"),
     "FLASKY_ADMIN": (" Zoë <zoe@example.com> ", "Zoë <zoe@example.com>"),
     "FLASKY_FORM_LIMIT": ("5 per second", "5 per second"),
@@ -38,6 +42,7 @@ READ: dict[str, tuple[str, Any]] = {
     "MAIL_USERNAME": ("me", "me"),
     "MAIL_PASSWORD": ("pass word", "pass word"),
     "MAIL_DEFAULT_SENDER": ("you@example.com", "you@example.com"),
+    "MAIL_DKIM_KEYS": (DKIM, (DKIM,)),
     "MAIL_SUPPRESS_SEND": ("1", True),
     "MAIL_MAX_EMAILS": ("100", 100),
     "MAIL_CONNECTIONS": ("1", 1),
@@ -47,6 +52,8 @@ READ: dict[str, tuple[str, Any]] = {
     "MAIL_OAUTH_CLIENT_SECRET": ("s", "s"),
     "MAIL_OAUTH_REFRESH_TOKEN": ("t", "t"),
     "MAIL_OAUTH_TOKEN_URL": ("https://login.example/token", "https://login.example/token"),
+    "MAIL_INLINE_CSS": ("on", True),
+    "MAIL_TEMPLATE_FOLDER": ("letters", "letters"),
     "MAIL_RETRY_FOR": ("36 hours", timedelta(hours=36)),
     "MAIL_RATE": ("14 per second", "14 per second"),
     "MAIL_REDIS_PREFIX": ("shop:", "shop:"),
@@ -108,6 +115,7 @@ def test_every_wrong_variable_is_listed_at_once() -> None:
         "MAIL_PORT": "smtp",
         "MAIL_USE_TLS": "maybe",
         "FLASKY_ADMIN": "nobody",
+        "FLASKY_LOG_FORMAT": "xml",
         "MAIL_RETRY_FOR": "ever",
         "MAIL_TIMEOUT": "0",
         "FLASKY_FORM_LIMIT": "often",
@@ -231,12 +239,13 @@ SECRETS = {
     "MAIL_PASSWORD": "hidden-3",
     "MAIL_OAUTH_CLIENT_SECRET": "hidden-4",
     "MAIL_OAUTH_REFRESH_TOKEN": "hidden-5",
+    "MAIL_DKIM_KEYS": DKIM,
 }
 BROKEN_SECRETS = {
     "SECRET_KEY": "hidden",
     "DATABASE_URL": "mysql://me:hidden-1@x/y",
     "REDIS_URL": "http://:hidden-2@x",
-    "FLASKY_BASE_URL": "https://me:hidden-6@x:port",
+    "FLASKY_BASE_URL": "https://me:hidden-7@x:port",
     "FLASKY_METRICS_TOKEN": "hidden",
     "MAIL_PASSWORD": "hidden-ß",
     "MAIL_PORT": "x",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from email.message import EmailMessage
 from email.utils import make_msgid
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flasky.inbox.maildir import Maildir
+from flask_outbox.desk import Maildir
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,8 +78,8 @@ def test_the_list_shows_the_newest_first(client: Any, maildir: Maildir, path: st
 
 def test_new_mail_appears_by_itself(client: Any) -> None:
     page = client.get("/mailbox/").text
-    assert 'data-refresh="/mailbox/list"' in page
-    assert 'src="/static/refresh.js"' in page
+    assert 'data-url="/mailbox/list"' in page
+    assert 'src="/mailbox/static/live.js"' in page
     assert "<html" not in client.get("/mailbox/list").text
 
 
@@ -94,7 +95,7 @@ def test_a_mail_is_shown_with_text_headers_and_files(client: Any, mail: str) -> 
 
 def test_the_html_half_is_in_a_sandbox_inside_and_out(client: Any, mail: str) -> None:
     frame = client.get(mail).text.partition("<iframe")[2].partition(">")[0]
-    assert f'src="{mail}html"' in frame
+    assert f'src="{mail}html?colours=light"' in frame
     assert 'sandbox="allow-popups allow-popups-to-escape-sandbox"' in frame
     answer = client.get(f"{mail}html")
     directives = dict(one.strip().partition(" ")[::2] for one in answer.headers["Content-Security-Policy"].split(";"))
@@ -110,11 +111,10 @@ def test_links_in_the_html_half_open_outside_the_frame(client: Any, mail: str) -
     assert '<head><base target="_blank">' in client.get(f"{mail}html").text
 
 
-def test_inline_images_point_to_the_files_that_came_along(client: Any, mail: str) -> None:
+def test_inline_images_are_those_that_came_along(client: Any, mail: str) -> None:
     html = client.get(f"{mail}html").text
-    found = {data: f'src="{mail}attachment/{number}"' for number, data in enumerate([PNG, GIF])}
-    for number, (data, source) in enumerate(found.items()):
-        assert source in html
+    for number, (data, kind) in enumerate([(PNG, "png"), (GIF, "gif")]):
+        assert f'src="data:image/{kind};base64,{base64.b64encode(data).decode()}"' in html
         answer = client.get(f"{mail}attachment/{number}")
         assert answer.data == data
         assert answer.headers["Content-Disposition"].startswith("inline")

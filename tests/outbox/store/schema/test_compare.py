@@ -176,7 +176,7 @@ def test_a_column_that_no_default_can_fill_needs_a_migration_if_there_are_rows(e
     OURS.create_all(engine)
     run(engine, "ALTER TABLE mail_email DROP COLUMN due_since")
     assert compare(engine, OURS)[0].statements
-    run(engine, "INSERT INTO mail_content VALUES (1, '<1@a>', 'a@a', 's', 'x', 1, false, '2026-11-25 12:00:00', NULL, NULL)")
+    run(engine, "INSERT INTO mail_content VALUES (1, '<1@a>', 'a@a', 's', 'x', 1, false, '2026-11-25 12:00:00', NULL, NULL, NULL)")
     run(
         engine,
         "INSERT INTO mail_email (content_id, recipient, status, priority, send_at, tries, created_at) "
