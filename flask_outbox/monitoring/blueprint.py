@@ -8,10 +8,13 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, abort, request
+from flask import Blueprint, Response, abort, current_app, request
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..settings import ConfigurationError
 from ..state import current_state
+from ..store.operations.failures import explain
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
@@ -21,7 +24,7 @@ NO_LIBRARY = "the metrics need prometheus-client: pip install flask-outbox[metri
 # Headers that a proxy adds (RFC 7239 and its predecessors). A proxy on the same machine connects from it for every stranger.
 FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 # A scrape may spend so long, in seconds, on figures that are not fresh; see StatusReader.
-BUDGET = 0.06
+BUDGET = 0.03
 
 
 def monitoring(token: str | None = None, *, metrics: bool = True, name: str = "mail_monitoring") -> Blueprint:
@@ -35,6 +38,8 @@ def monitoring(token: str | None = None, *, metrics: bool = True, name: str = "m
         raise ConfigurationError([NO_LIBRARY])
     bp = Blueprint(name, __name__)
     bp.before_request(partial(_guard, token))
+    bp.register_error_handler(DBAPIError, _database_error)
+    bp.register_error_handler(PoolTimeout, _database_error)
     bp.add_url_rule("/healthz", "healthz", healthz)
     bp.add_url_rule("/readyz", "readyz", readyz)
     if metrics:
@@ -67,6 +72,12 @@ def metrics_page() -> ResponseReturnValue:
 
     body, content_type = render(current_state().status_reader.read(seconds=BUDGET), request.headers.get("Accept", ""))
     return Response(body, content_type=content_type)
+
+
+def _database_error(error: DBAPIError | PoolTimeout) -> ResponseReturnValue:
+    """Answer 503: the database has failed since health was read."""
+    current_app.logger.error("the outbox cannot be read: %s", explain(error).what)
+    return _text("database\n", 503)
 
 
 def _guard(token: str | None) -> None:

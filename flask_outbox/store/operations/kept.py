@@ -17,6 +17,9 @@ T = TypeVar("T")
 FACTOR = 20
 # And at least so long, in seconds.
 SHORTEST = 1.0
+# How long a value that is no longer fresh is better than none, in seconds.
+OLDEST = 30.0
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -38,7 +41,8 @@ class Kept:
     def get(self, name: str, read: Callable[[], T], deadline: float = float("inf")) -> T:
         """Return the kept value of *name*, or what *read* returns if there is none, or if it is no longer fresh.
 
-        After the *deadline* (of ``time.monotonic()``), and while another thread reads it, a value that is no longer fresh will do.
+        After the *deadline* (of ``time.monotonic()``), and while another thread reads it, a value that is no longer fresh will do;
+        but not if that thread has been waiting for the database for OLDEST.
         """
         entry, now = self._entries.get(name), time.monotonic()
         if entry is not None and (now < entry.fresh_until or now > deadline):
@@ -47,7 +51,7 @@ class Kept:
         lock = self._locks.setdefault(name, threading.Lock())
         if entry is None:
             lock.acquire()
-        elif not lock.acquire(blocking=False):
+        elif not lock.acquire(blocking=now > entry.fresh_until + OLDEST):
             stale: T = entry.value
             return stale
         try:
@@ -68,5 +72,6 @@ class Kept:
         return value
 
     def read_at(self, name: str) -> datetime:
-        """Return when the value of *name*, which was asked for before, was read."""
-        return self._entries[name].at
+        """Return when the value of *name* was read; the beginning of time if it never was."""
+        entry = self._entries.get(name)
+        return entry.at if entry else NEVER

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Engine
 
+# How long a read may at least count attempts that were never counted, in seconds.
+COUNTING = 0.03
+
 
 @dataclass(frozen=True)
 class Service:
@@ -92,22 +95,32 @@ class StatusReader:
         are left to the next reads.
         """
         deadline = time.monotonic() + seconds
-        found, redis = self.health(), self._kept.get("redis", self._read_redis, deadline)
+        found = self.health()
         if any(problem.reason == "database" for problem in found.problems):
-            return StatusReport(found, Service(self._engine.dialect.name, problem=found.problems[0].what), redis)
-        readers: dict[str, Callable[[Engine], Any]] = {
-            "database": _read_database,
-            "server": partial(_read_server, self._server),
-            "waiting": read_waiting,
-            "workers": lambda engine: tuple(read_workers(engine)),
-            "counts": count_by_status,
-            "groups": lambda engine: tuple(read_groups(engine)),
+            database = Service(self._engine.dialect.name, problem=found.problems[0].what)
+            return StatusReport(found, database, self._kept.get("redis", self._read_redis, deadline))
+        readers = self._readers(period, deadline)
+        # The oldest first, and that in any case: if time is short, each has its turn.
+        first, *others = names = sorted(readers, key=self._kept.read_at)
+        found_by_name = {first: self._kept.get(first, readers[first])}
+        found_by_name |= {name: self._kept.get(name, readers[name], deadline) for name in others}
+        values = {name.partition(" ")[0]: value for name, value in found_by_name.items()}
+        return StatusReport(found, as_of=min(map(self._kept.read_at, names)), **values)
+
+    def _readers(self, period: Period, deadline: float) -> dict[str, Callable[[], Any]]:
+        """Return what reads each field of the report; a name may have a second word."""
+        engine = self._engine
+        return {
+            "database": partial(_read_database, engine),
+            "redis": self._read_redis,
+            "server": partial(_read_server, self._server, engine),
+            "waiting": partial(read_waiting, engine),
+            "workers": lambda: tuple(read_workers(engine)),
+            "counts": partial(count_by_status, engine),
+            "groups": lambda: tuple(read_groups(engine)),
+            f"delivery_time {period}": partial(read_delivery_time, engine, period.length),
+            "activity": lambda: self._activity.read(max(deadline - time.monotonic(), COUNTING)),
         }
-        values = {name: self._kept.get(name, partial(read, self._engine), deadline) for name, read in readers.items()}
-        pace = self._kept.get(f"pace {period}", partial(read_delivery_time, self._engine, period.length), deadline)
-        activity = self._kept.get("activity", lambda: self._activity.read(deadline - time.monotonic()), deadline)
-        as_of = min(self._kept.read_at(name) for name in readers)
-        return StatusReport(found, redis=redis, activity=activity, delivery_time=pace, as_of=as_of, **values)
 
     def _read_redis(self) -> Service | None:
         if self._ping is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox import Message, enqueue
-from flask_outbox.desk import Action, pages
+from flask_outbox.desk import Action
 from flask_outbox.store.models import Attempt, Email, Health, Worker
 from flask_outbox.store.operations import kept
 
@@ -41,14 +40,6 @@ class Page(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
-
-
-@pytest.fixture(autouse=True)
-def outbox_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page that the overview links to."""
-    if not any(page.__name__.endswith(".outbox") for page in pages.PAGES):
-        outbox = SimpleNamespace(add_routes=lambda bp: bp.add_url_rule("/outbox/", "outbox", lambda: ""), __name__="outbox")
-        monkeypatch.setattr(pages, "PAGES", (*pages.PAGES, outbox))
 
 
 @pytest.fixture(autouse=True)
@@ -222,3 +213,13 @@ def test_ids_are_unique_and_every_table_has_headers(client: FlaskClient, put: An
     assert all("scope" in header for header in page.all("th"))
     referred = [attributes["aria-labelledby"] for _, attributes in page.tags if "aria-labelledby" in attributes]
     assert set(referred) <= set(ids)
+
+
+def test_the_button_finds_the_emails_that_it_counts(client: FlaskClient, put: Any) -> None:
+    for failure in ('550 5.1.1 …: "User" \\unknown', "550 other"):
+        put(status="failed", failure=failure, finished_at=ago(minutes=1))
+    links = [link["href"] for link in look(client).all("a") if "retry" in (link.get("id") or "")]
+    assert len(links) == 2
+    for link in links:
+        assert "/desk/email/" in client.get(link or "").text
+        assert client.get(link or "").text.count('name="id"') == 1

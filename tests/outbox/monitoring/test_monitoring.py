@@ -116,6 +116,15 @@ def test_without_a_database_the_metrics_are_those_of_health(client: Any) -> None
             connection.execute(sa.text("ALTER TABLE lost RENAME TO mail_email"))
 
 
+def test_a_database_that_fails_after_health_was_read_is_told_too(client: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert client.get("/m/readyz").status_code == 200
+    with db.engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE mail_worker"))
+    response = client.get("/m/metrics")
+    assert (response.status_code, response.text) == (503, "database\n")
+    assert "the outbox cannot be read" in caplog.text
+
+
 def test_ready_says_why_not_in_a_word(client: Any, put: Any, deliver: Any, smtp: SmtpServer) -> None:
     assert (client.get("/m/readyz").status_code, client.get("/m/readyz").text) == (200, "ok\n")
     client.application.extensions["mail"].__dict__.pop("status_reader")

@@ -101,3 +101,23 @@ def test_while_one_thread_reads_the_others_take_the_old_value(monkeypatch: pytes
     gate.set()
     thread.join(5)
     assert values._entries["x"].value == "new"
+
+
+def test_a_thread_that_hangs_does_not_make_an_old_value_good_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "SHORTEST", 0.0)
+    monkeypatch.setattr(kept, "FACTOR", 0.0)
+    monkeypatch.setattr(kept, "OLDEST", 0.05)
+    values, gate = Kept(), threading.Event()
+    values.get("x", lambda: "old")
+    hanging = threading.Thread(target=values.get, args=("x", lambda: gate.wait(5) and "new"))
+    hanging.start()
+    time.sleep(0.1)
+    found: list[str] = []
+    waiting = threading.Thread(target=lambda: found.append(values.get("x", lambda: "newer")))
+    waiting.start()
+    time.sleep(0.05)
+    assert found == []
+    gate.set()
+    waiting.join(5)
+    hanging.join(5)
+    assert found == ["new"]

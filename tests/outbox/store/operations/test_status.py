@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,10 +13,10 @@ from sqlalchemy.exc import OperationalError
 
 from flask_outbox import BULK, URGENT, Attempt, Email
 from flask_outbox.store.models import Worker
-from flask_outbox.store.operations import groups, pace
+from flask_outbox.store.operations import groups, kept, pace
 from flask_outbox.store.operations.groups import read_groups
 from flask_outbox.store.operations.pace import read_delivery_time
-from flask_outbox.store.operations.status import StatusReader
+from flask_outbox.store.operations.status import Service, StatusReader
 from flask_outbox.store.operations.waiting import Waiting, read_waiting
 from flask_outbox.store.operations.workers import read_workers
 from flask_outbox.testing import reply
@@ -174,6 +176,23 @@ def test_the_status_of_an_outbox_that_works(quiet: Flask, put: Any, deliver: Any
     assert (found.server.problem, found.redis) == (None, None)
     assert found.delivery_time is not None
     assert found.as_of is not None
+
+
+def test_when_time_is_short_each_figure_has_its_turn(quiet: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "SHORTEST", 0.0)
+    monkeypatch.setattr(kept, "FACTOR", 0.0)
+    status, done = reader(quiet), []
+
+    def slowly(name: str, value: Any) -> Any:
+        time.sleep(0.02)
+        done.append(name)
+        return value
+
+    readers = {"database": partial(slowly, "database", Service("x")), "counts": partial(slowly, "counts", {})}
+    monkeypatch.setattr(status, "_readers", lambda period, deadline: readers)
+    for _ in range(5):
+        status.read(seconds=0.01)
+    assert done == ["database", "counts"] * 3
 
 
 def test_the_status_tells_what_the_server_has_said(quiet: Flask, put: Any, deliver: Any, smtp: SmtpServer) -> None:
