@@ -24,7 +24,7 @@ from .logs import JsonFormatter, json_logs
 from .settings import ConfigurationError, MailSettings
 from .signals import email_enqueued
 from .store.models import Attempt, Email, Priority, Status
-from .store.operations.health import HealthReport, Problem
+from .store.status.health import HealthReport, Problem
 
 NORMAL, URGENT, BULK = Priority.NORMAL, Priority.URGENT, Priority.BULK
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from .store.database.host import Database
-    from .store.operations.health import HealthReport
+    from .store.status.health import HealthReport
 
 
 class Mail(flask_mail.Mail):

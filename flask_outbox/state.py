@@ -24,11 +24,11 @@ from .message.templates import mail_templates
 from .message.writer import write
 from .smtp.line.debug import show_conversation
 from .store.enqueue import Enqueuer
-from .store.operations.health import read_health
-from .store.operations.status import StatusReader
 from .store.outbox import Outbox
 from .store.recorder import Acceptances
 from .store.statements import InsertStatements
+from .store.status.health import read_health
+from .store.status.status import StatusReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .message.writer import WrittenMessage
     from .settings import MailSettings
     from .store.database.host import Database
-    from .store.operations.health import HealthReport
+    from .store.status.health import HealthReport
     from .store.transaction import Joined
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..store.operations.history import timeline
+from ..store.reading.history import timeline
 
 if TYPE_CHECKING:
     from ..store.models import Attempt, Email

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from ..errors import MailError
 from ..state import current_state
 from ..store.operations.actions import NotPossible
-from ..store.operations.failures import explain
+from ..store.status.failures import explain
 
 # What a database that cannot be used raises. Other errors of SQLAlchemy's are bugs, and deserve their traceback.
 DATABASE_ERRORS = (sa.exc.DBAPIError, sa.exc.TimeoutError)

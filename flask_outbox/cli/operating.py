@@ -10,7 +10,7 @@ import click
 from ..state import current_state
 from ..store.models import Status
 from ..store.operations.actions import cancel, purge, retry, retry_all
-from ..store.operations.overview import count_by_status
+from ..store.status.counts import count_by_status
 from .group import mail_cli
 from .parameters import LARGEST_ID, Age, email_id
 from .printing import count, exit_if_unhealthy

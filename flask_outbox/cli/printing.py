@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..store.operations.history import timeline
+from ..store.reading.history import timeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..store.models import Email
-    from ..store.operations.health import Problem
+    from ..store.status.health import Problem
 
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document; times are in UTC.")

@@ -10,7 +10,8 @@ import click
 from ..message.address import parse
 from ..state import current_state
 from ..store.models import Email, Status
-from ..store.operations.overview import count_by_status, newest_emails, newest_to
+from ..store.reading.newest import newest_emails, newest_to
+from ..store.status.counts import count_by_status
 from .documents import describe_email, describe_history
 from .group import mail_cli, open_session
 from .parameters import LIMIT, email_id

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..state import current_state
-from ..store.operations.activity import Period, Result
+from ..store.status.activity import Period, Result
 from .group import mail_cli
 from .printing import count, local_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..store.operations.pace import DeliveryTime
-    from ..store.operations.status import Service, StatusReport
+    from ..store.status.pace import DeliveryTime
+    from ..store.status.status import Service, StatusReport
 
 # The largest groups of failures fit on the screen.
 MOST_GROUPS = 5

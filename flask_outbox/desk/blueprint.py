@@ -10,7 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 
 from ..settings import ConfigurationError
-from ..store.operations.failures import explain
+from ..store.status.failures import explain
 from . import display, forms, pages
 from .rights import Action, may, require
 

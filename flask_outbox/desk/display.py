@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from ..store.operations.search import quoted
+from ..store.reading.search import quoted
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -12,10 +12,10 @@ from ..state import current_state
 from ..store.database.clock import database_now
 from ..store.models import Status
 from ..store.operations.actions import RETRIABLE
-from ..store.operations.answer import Answer, answer
-from ..store.operations.history import Event, read_events
-from ..store.operations.one import is_erased, load_email
 from ..store.operations.operator import Operator
+from ..store.reading.answer import Answer, answer
+from ..store.reading.history import Event, read_events
+from ..store.reading.one import is_erased, load_email
 from .rights import Action, current_desk, may, require
 
 if TYPE_CHECKING:

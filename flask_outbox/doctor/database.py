@@ -11,8 +11,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..store.database.clock import database_now, host_now
-from ..store.operations.failures import MIGRATE, explain
 from ..store.schema.compare import compare, expected_tables
+from ..store.status.failures import MIGRATE, explain
 from .finding import Finding, failed, ok, skipped, warning
 
 if TYPE_CHECKING:

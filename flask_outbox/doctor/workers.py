@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from ..store.operations.workers import read_workers
+from ..store.status.workers import read_workers
 from .finding import Finding, failed, ok, skipped, warning
 
 if TYPE_CHECKING:

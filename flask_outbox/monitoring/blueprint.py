@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..settings import ConfigurationError
 from ..state import current_state
-from ..store.operations.failures import explain
+from ..store.status.failures import explain
 
 if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue

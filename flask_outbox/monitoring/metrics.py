@@ -10,15 +10,15 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from ..store.models import Status
-from ..store.operations.activity import Result
-from ..store.operations.health import Reason
+from ..store.status.activity import Result
+from ..store.status.health import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from prometheus_client.metrics_core import Metric
 
-    from ..store.operations.status import StatusReport
+    from ..store.status.status import StatusReport
 
 PREFIX = "flask_outbox"
 

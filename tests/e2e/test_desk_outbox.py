@@ -214,7 +214,7 @@ def test_who_looks_at_an_unfinished_action_does_not_go_on_with_it(host: Host, pa
 
 def test_a_long_search_goes_on_by_itself(host: Host, page: Page, monkeypatch: Any) -> None:
     for name, value in {"FIRST_WINDOW": 2, "LARGEST_WINDOW": 2}.items():
-        monkeypatch.setattr(f"flask_outbox.store.operations.search.scan.{name}", value)
+        monkeypatch.setattr(f"flask_outbox.store.reading.search.scan.{name}", value)
     for name in ("FIND", "COUNT", "COUNT_ON"):
         monkeypatch.setattr(f"flask_outbox.desk.pages.outbox.{name}", 0)
     host.put(1, subject="invoice 1")

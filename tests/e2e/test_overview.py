@@ -16,7 +16,7 @@ from werkzeug.serving import make_server
 from flask_outbox import Mail, Message, enqueue
 from flask_outbox.desk import desk
 from flask_outbox.store.models import Email
-from flask_outbox.store.operations import kept
+from flask_outbox.store.status import kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,8 +12,8 @@ from ...state import current_state
 from ...store.models import Content, Email
 from ...store.operations import bulk
 from ...store.operations.bulk import KINDS, NoSuchAction, Operator
-from ...store.operations.listing import changed_ids, read_action, read_rows
-from ...store.operations.search import NotUnderstood, Search
+from ...store.reading.listing import changed_ids, read_action, read_rows
+from ...store.reading.search import NotUnderstood, Search
 from ..rights import Action, current_desk, may, require
 from .arguments import id_argument, read_ids, understand
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from flask import abort, request
 
 from ...store.database.clock import database_now
-from ...store.operations.search import NotUnderstood, parse
+from ...store.reading.search import NotUnderstood, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sqlalchemy.engine import Connection
 
-    from ...store.operations.search import Query
+    from ...store.reading.search import Query
 
 ID = re.compile(r"[0-9]{1,18}")
 

@@ -8,7 +8,7 @@ from flask import render_template
 
 from ...state import current_state
 from ...store.operations.bulk import KINDS
-from ...store.operations.listing import few_changed_ids, read_actions
+from ...store.reading.listing import few_changed_ids, read_actions
 from ..rights import Action, require
 from .arguments import id_argument
 

@@ -9,9 +9,9 @@ from flask import abort, render_template, request, url_for
 from ...message.reading import ReadMessage
 from ...state import current_state
 from ...store.models import Priority
-from ...store.operations.one import load_source
 from ...store.operations.operator import note_read
-from ...store.operations.search import quoted
+from ...store.reading.one import load_source
+from ...store.reading.search import quoted
 from ..email_state import add_teardown, current_operator, desk_session, find_email, find_state
 from ..rights import Action, may, require
 from ..viewer import Places, file_response, html_response, make_viewer, source_response

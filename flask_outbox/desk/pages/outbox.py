@@ -10,9 +10,9 @@ from ...state import current_state
 from ...store.database.clock import database_now
 from ...store.models import Status
 from ...store.operations.bulk import KINDS
-from ...store.operations.counts import recent_counts
-from ...store.operations.listing import created_at, read_rows
-from ...store.operations.search import NotUnderstood, Number, Query, Search, parse, without
+from ...store.reading.listing import created_at, read_rows
+from ...store.reading.search import NotUnderstood, Number, Query, Search, parse, without
+from ...store.status.counts import recent_counts
 from ..rights import Action, may
 from .arguments import id_argument, ids_argument, understand
 

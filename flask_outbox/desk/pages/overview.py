@@ -9,9 +9,9 @@ from flask import render_template, request
 
 from ...state import current_state
 from ...store.models import Status
-from ...store.operations.activity import Period, Result, Step
-from ...store.operations.search import quoted
-from ...store.operations.waiting import MOST_COUNTED
+from ...store.reading.search import quoted
+from ...store.status.activity import Period, Result, Step
+from ...store.status.waiting import MOST_COUNTED
 from ..chart import Bar, draw
 from ..display import duration, number
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from flask.typing import ResponseReturnValue
     from markupsafe import Markup
 
-    from ...store.operations.groups import FailureGroup
-    from ...store.operations.status import StatusReport
+    from ...store.status.groups import FailureGroup
+    from ...store.status.status import StatusReport
 
 # How long an answer may spend on figures that are not fresh, in seconds; see StatusReader.
 BUDGET = 0.03

@@ -1,1 +1,1 @@
-"""What an operator may read in the outbox, and do to it."""
+"""What an operator can do: retry, cancel, delete, send again; and the audit of it."""

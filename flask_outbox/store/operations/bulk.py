@@ -15,16 +15,16 @@ import sqlalchemy as sa
 from ..database.clock import database_now
 from ..database.sqlite_lock import take_write_lock
 from ..models import Status, audits, emails
+from ..reading.search import Search, condition, parse
 from .actions import FINISHED, RETRIABLE, WAITING, cancel_where, purge_where, retry_where
 from .audit import add_emails, record
-from .search import Search, condition, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from sqlalchemy.engine import Connection, Engine
 
-    from .search import Number, Query
+    from ..reading.search import Number, Query
 
 # In one transaction: SQLite's write lock is then held for 20 ms.
 CHUNK = 500

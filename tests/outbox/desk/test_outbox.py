@@ -14,7 +14,7 @@ from flask_outbox import Message, enqueue
 from flask_outbox.desk import Action
 from flask_outbox.desk.pages import outbox as page
 from flask_outbox.store.models import Content, Email
-from flask_outbox.store.operations.search import quoted, scan
+from flask_outbox.store.reading.search import quoted, scan
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient

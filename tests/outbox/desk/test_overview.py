@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from flask_outbox import Message, enqueue
 from flask_outbox.desk import Action
 from flask_outbox.store.models import Attempt, Email, Health, Worker
-from flask_outbox.store.operations import kept
+from flask_outbox.store.status import kept
 
 if TYPE_CHECKING:
     from flask import Flask

@@ -14,7 +14,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from flask_outbox import ConfigurationError, Email
 from flask_outbox.monitoring import blueprint, monitoring
 from flask_outbox.store.models import Attempt, Worker
-from flask_outbox.store.operations.health import Reason
+from flask_outbox.store.status.health import Reason
 from flask_outbox.testing import SmtpServer, reply
 from flasky.extensions import db
 

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from flask_outbox.errors import Unavailable
 from flask_outbox.store.models import OAuthToken, oauth_tokens
-from flask_outbox.store.operations.health import read_health
 from flask_outbox.store.refresh_token import StoredRefreshToken
+from flask_outbox.store.status.health import read_health
 from flasky.extensions import db
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from flask_outbox.store.models import Attempt, Audit, AuditedEmail, Content
 from flask_outbox.store.operations import bulk
 from flask_outbox.store.operations.audit import record
 from flask_outbox.store.operations.bulk import NoSuchAction, Operator, act, begin, step, stop
-from flask_outbox.store.operations.search import NotUnderstood, parse
+from flask_outbox.store.reading.search import NotUnderstood, parse
 from flasky.extensions import db
 
 if TYPE_CHECKING:

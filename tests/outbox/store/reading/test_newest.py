@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from flask_outbox import Email
-from flask_outbox.store.operations.overview import newest_to
+from flask_outbox.store.reading.newest import newest_to
 from flasky.extensions import db
 
 pytestmark = pytest.mark.usefixtures("quiet")

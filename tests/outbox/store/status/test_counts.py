@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox.store.models import Base
-from flask_outbox.store.operations import counts
-from flask_outbox.store.operations.counts import recent_counts
+from flask_outbox.store.status import counts
+from flask_outbox.store.status.counts import recent_counts
 from flasky.extensions import db
 
 pytestmark = pytest.mark.usefixtures("quiet")

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 
 from ..models import health
 from .activity import Activity, ActivityReader, Period
+from .counts import count_by_status
 from .groups import FailureGroup, read_groups
 from .health import HealthReport
 from .kept import Kept
-from .overview import count_by_status
 from .pace import DeliveryTime, read_delivery_time
 from .waiting import Waiting, read_waiting
 from .workers import RunningWorker, read_workers

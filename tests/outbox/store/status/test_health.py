@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from flask_outbox import Attempt, Email, HealthReport, Mail
 from flask_outbox.errors import Unavailable
-from flask_outbox.store.operations.facts import Deferrals, Facts, read_facts
-from flask_outbox.store.operations.health import Reason, judge, read_health
 from flask_outbox.store.outbox import Outbox
+from flask_outbox.store.status.facts import Deferrals, Facts, read_facts
+from flask_outbox.store.status.health import Reason, judge, read_health
 from flask_outbox.testing import reply
 from flasky.extensions import db
 

@@ -8,8 +8,8 @@ import pytest
 
 from flask_outbox import Email, Status
 from flask_outbox.store.models import Content
-from flask_outbox.store.operations.answer import Answer, answer
-from flask_outbox.store.operations.history import OUTCOMES, Event
+from flask_outbox.store.reading.answer import Answer, answer
+from flask_outbox.store.reading.history import OUTCOMES, Event
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 BEFORE, LATER = NOW - timedelta(minutes=2), NOW + timedelta(minutes=4)

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from flask_outbox.store.operations import kept
-from flask_outbox.store.operations.kept import Kept
+from flask_outbox.store.status import kept
+from flask_outbox.store.status.kept import Kept
 
 
 class Clock:

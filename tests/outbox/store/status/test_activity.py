@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox import Attempt, Email
-from flask_outbox.store.operations import activity
-from flask_outbox.store.operations.activity import STEP, ActivityReader, Period, Result
+from flask_outbox.store.status import activity
+from flask_outbox.store.status.activity import STEP, ActivityReader, Period, Result
 from flasky.extensions import db
 
 if TYPE_CHECKING:

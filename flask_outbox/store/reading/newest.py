@@ -1,4 +1,4 @@
-"""Read the outbox for its operator: the newest emails, those to one address, and how many there are."""
+"""Read the newest emails, all or those to one address."""
 
 from __future__ import annotations
 
@@ -11,15 +11,7 @@ from ..models import Email, Status
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy.engine import Engine
     from sqlalchemy.orm import Session
-
-
-def count_by_status(engine: Engine) -> dict[str, int]:
-    """Return how many emails have each status."""
-    counts = sa.select(Email.status, sa.func.count().label("number")).group_by(Email.status).order_by(Email.status)
-    with engine.connect() as connection:
-        return {row.status: row.number for row in connection.execute(counts)}
 
 
 def newest_emails(session: Session, limit: int, status: Status | None = None) -> Sequence[Email]:

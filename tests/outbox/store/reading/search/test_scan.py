@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from flask_outbox import Status
 from flask_outbox.store.models import Base, Content, Email
-from flask_outbox.store.operations.search import Search, bounds, condition, parse, scan
+from flask_outbox.store.reading.search import Search, bounds, condition, parse, scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from flask_outbox.store.operations.search import Query
+    from flask_outbox.store.reading.search import Query
 
 NOW = datetime(2026, 11, 15, 12, tzinfo=UTC)
 SUBJECTS = ("Your invoice 10%", "Größe_ÄNDERN", "", "a\\b [x] * ? ^", "DAS IST <b>", "İstanbul")

@@ -13,12 +13,12 @@ from sqlalchemy.exc import OperationalError
 
 from flask_outbox import BULK, URGENT, Attempt, Email
 from flask_outbox.store.models import Worker
-from flask_outbox.store.operations import groups, kept, pace
-from flask_outbox.store.operations.groups import read_groups
-from flask_outbox.store.operations.pace import read_delivery_time
-from flask_outbox.store.operations.status import Service, StatusReader
-from flask_outbox.store.operations.waiting import Waiting, read_waiting
-from flask_outbox.store.operations.workers import read_workers
+from flask_outbox.store.status import groups, kept, pace
+from flask_outbox.store.status.groups import read_groups
+from flask_outbox.store.status.pace import read_delivery_time
+from flask_outbox.store.status.status import Service, StatusReader
+from flask_outbox.store.status.waiting import Waiting, read_waiting
+from flask_outbox.store.status.workers import read_workers
 from flask_outbox.testing import reply
 from flasky.extensions import db
 from tests.servers import RedisServer
@@ -208,7 +208,7 @@ def test_the_status_tells_what_the_server_has_said(quiet: Flask, put: Any, deliv
 
 def test_without_a_database_the_status_says_so_and_no_more() -> None:
     engine = sa.create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
-    from flask_outbox.store.operations.health import read_health
+    from flask_outbox.store.status.health import read_health
 
     found = StatusReader(engine, "x:25", lambda: read_health(engine), None).read()
     assert [problem.reason for problem in found.health.problems] == ["database"]

@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 from flask_outbox import Message, enqueue
 from flask_outbox.origin import Origin
 from flask_outbox.store.models import Audit, Content, audited, audits
-from flask_outbox.store.operations import history
 from flask_outbox.store.operations.actions import NotPossible
 from flask_outbox.store.operations.again import send_again, send_copy
-from flask_outbox.store.operations.history import read_events, timeline
-from flask_outbox.store.operations.one import is_erased, load_email, load_source
 from flask_outbox.store.operations.operator import NOTED_FOR, Operator, cancel_one, note_read, retry_one
+from flask_outbox.store.reading import history
+from flask_outbox.store.reading.history import read_events, timeline
+from flask_outbox.store.reading.one import is_erased, load_email, load_source
 from flask_outbox.testing import SmtpServer, reply
 from flasky.extensions import db
 

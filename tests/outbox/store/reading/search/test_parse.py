@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_outbox import Status
-from flask_outbox.store.operations.search import NotUnderstood, parse, quoted
-from flask_outbox.store.operations.search.query import NAMES
+from flask_outbox.store.reading.search import NotUnderstood, parse, quoted
+from flask_outbox.store.reading.search.query import NAMES
 from tests.servers import ROOT
 
 # A Sunday.
