@@ -177,7 +177,7 @@ def test_every_line_is_understood_or_explained(parts: list[str]) -> None:
 
 def test_every_example_of_the_help_and_the_documentation_is_understood() -> None:
     page = (ROOT / "flask_outbox/desk/templates/mail_desk/outbox.html").read_text()
-    text = (ROOT / "docs/desk-search.md").read_text()
+    text = (ROOT / "docs/guides/search.md").read_text()
     examples = re.findall(r"<code>([^<…]+:[^<…]+|-[^<]+)</code>", page) + re.findall(r"`(-?\w+:[^`…]+)`", text)
     assert len(examples) > 30
     for example in examples:
