@@ -53,6 +53,7 @@ class Desk:
         self._lab, self._store = lab, store
         secret = {"SECRET_KEY": "a key for the bench alone", "FLASKY_ADMIN": "admin@example.com"}
         self._entry = Entry(lab, replace(of.FLASKY, store=store), f"desk_{store}", **secret)
+        self._entry.restore()
         self._engine = sa.create_engine(self._entry.site.env["DATABASE_URL"])
         Filler(self._engine, EMAILS).fill()
         self._cookie = self._entry.site.run("python", "-m", "bench.operator").strip().splitlines()[-1]
