@@ -36,8 +36,8 @@ def test_the_outbox_takes_the_schema_of_the_host_s_metadata(run_python: Any, pos
         "result = app.test_cli_runner().invoke(args=['mail', 'list'])",
         "assert result.exit_code == 0, result.output",
     )
-    tables = "['mail_attempt', 'mail_content', 'mail_email', 'mail_health', 'mail_oauth_token', 'mail_slowdown', 'user']"
-    assert printed.splitlines() == ["2 ['sent', 'sent']", f"{tables} []"]
+    ours = ("attempt", "audit", "audit_email", "content", "email", "health", "oauth_token", "slowdown", "worker")
+    assert printed.splitlines() == ["2 ['sent', 'sent']", f"{[*(f'mail_{name}' for name in ours), 'user']} []"]
     assert sorted(accepted.recipient for accepted in smtp.accepted) == ["a@b.example", "b@b.example"]
 
 

@@ -7,14 +7,10 @@ from typing import NamedTuple
 
 # A longer line, or one with more words, is a mistake: each word costs time on each email.
 LONGEST, MOST_WORDS = 2000, 20
+# What comes before the value. Apart from it, because a value that is wrong must not make a name part of the value.
+HEAD = re.compile(r"(?P<minus>-?)(?:(?P<name>[A-Za-z_]+):)?")
 # A quotation mark ends the word only before a space, so that a " inside needs a backslash only there.
-WORD = re.compile(
-    r"""
-    (?P<minus>-?+) (?:(?P<name>[A-Za-z_]+):)?+
-    (?: "(?P<quoted>(?: [^"\\] | \\["\\] | \\(?!["\\]) | "(?=\S) )*)"(?=\s|$) | (?P<plain>[^\s"]\S*)?(?=\s|$) )
-    """,
-    re.VERBOSE,
-)
+VALUE = re.compile(r""""(?P<quoted>(?:[^"\\]|\\["\\]|\\(?!["\\])|"(?=\S))*)"(?=\s|$)|(?P<plain>[^\s"]\S*)?(?=\s|$)""")
 ESCAPED = re.compile(r'\\(["\\])')
 
 
@@ -39,12 +35,13 @@ def cut(line: str) -> list[Word]:
         raise NotUnderstood("The search contains a NUL character, which no email has: remove it.")
     words, position = [], 0
     while (position := _skip_space(line, position)) < len(line):
-        found = WORD.match(line, position)
-        if found is None:
+        head = HEAD.match(line, position)
+        found = VALUE.match(line, head.end()) if head else None
+        if head is None or found is None:
             raise NotUnderstood(
                 f'A quotation mark is never closed after {line[position:][:40]}: write text with spaces as "your invoice".'
             )
-        words.append(_word(found))
+        words.append(_word(head, found, line[position : found.end()]))
         position = found.end()
     if len(words) > MOST_WORDS:
         raise NotUnderstood(
@@ -64,11 +61,11 @@ def _skip_space(line: str, position: int) -> int:
     return position
 
 
-def _word(found: re.Match[str]) -> Word:
-    name = (found["name"] or "").lower()
+def _word(head: re.Match[str], found: re.Match[str], text: str) -> Word:
+    name = (head["name"] or "").lower()
     quoted = found["quoted"]
     value = found["plain"] or "" if quoted is None else ESCAPED.sub(r"\1", quoted)
     if not value.strip():
         after = f"after {name}:" if name else "in the quotes" if quoted is not None else 'after the "-"'
         raise NotUnderstood(f"There is nothing {after}: write what to search for, or remove it.")
-    return Word(name, value, is_negated=bool(found["minus"]), text=found[0])
+    return Word(name, value, is_negated=bool(head["minus"]), text=text)
