@@ -61,7 +61,7 @@ def test_a_quick_server_gets_one_connection(smtp: SmtpServer, put: Put, deliver:
     assert smtp.connections == 1
 
 
-def test_a_database_that_is_slower_than_the_server_gets_four_connections_if_it_groups_commits(
+def test_a_database_that_is_slower_than_the_server_gets_more_connections_if_it_groups_commits(
     smtp: SmtpServer, put: Put, deliver: Read, statuses: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settle = Outbox.settle_sent
@@ -75,7 +75,8 @@ def test_a_database_that_is_slower_than_the_server_gets_four_connections_if_it_g
     assert deliver() == 80
     assert statuses() == ["sent"] * 80
     assert_each_once(smtp, 80)
-    assert smtp.most_open == (4 if db.engine.dialect.name == "postgresql" else 1)
+    # Up to four: on a busy machine the mail may be out before the last one is open.
+    assert smtp.most_open in ({2, 3, 4} if db.engine.dialect.name == "postgresql" else {1})
 
 
 @pytest.mark.parametrize("connections", [1, 2])
