@@ -219,7 +219,7 @@ def test_a_server_that_answers_an_email_is_available_again(smtp: SmtpServer, put
     smtp.on("CONNECT", drop)
     deliver()
     with db.engine.begin() as connection:
-        connection.execute(sa.update(Health).values(next_try_at=datetime.now(UTC)))
+        connection.execute(sa.update(Health).values(next_try_at=datetime.now(UTC) - timedelta(seconds=1)))
     smtp.on("RCPT", reply("550 5.1.1 no such user"))
     deliver()
     assert db.session.scalar(sa.select(Health)) is None
