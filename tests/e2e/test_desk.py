@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from werkzeug.serving import make_server
 
 from flask_outbox.store.models import Attempt, Audit, AuditedEmail, Content, Email, Health, Status, Worker
 from flask_outbox.store.operations import audit
 from flasky.extensions import db
+from tests.e2e.served import served
 from tests.site.visiting import PASSWORD, add_account
 
 if TYPE_CHECKING:
@@ -121,13 +120,8 @@ def desk(make_app: Callable[..., Flask]) -> Iterator[Desk]:
     with app.app_context():
         emails, audits = seed()
         db.session.remove()
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield Desk(f"http://127.0.0.1:{server.port}", emails, audits)
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
+    with served(app) as url:
+        yield Desk(url, emails, audits)
 
 
 @pytest.fixture

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
-from flask_sqlalchemy import SQLAlchemy
 from playwright.sync_api import expect
-from sqlalchemy.orm import DeclarativeBase
-from werkzeug.serving import make_server
 
-from flask_outbox import Mail, Message, enqueue
-from flask_outbox.desk import desk
+from flask_outbox import Message, enqueue
 from flask_outbox.store.models import Audit, Content, Email
 from flask_outbox.store.operations import bulk
+from tests.e2e.served import DeskHost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,54 +23,8 @@ pytestmark = pytest.mark.browser
 HOSTILE = "<script>document.title='bad'</script>\"'><img src=x onerror=\"document.title='bad'\">"
 
 
-class Base(DeclarativeBase):
-    pass
-
-
-class Host:
-    """An app with a desk, served on a port of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.app = Flask(__name__, root_path=str(folder))
-        self.app.config.update(
-            SECRET_KEY="a key for tests alone",
-            SQLALCHEMY_DATABASE_URI=f"sqlite:///{folder / 'host.sqlite3'}",
-            MAIL_DEFAULT_SENDER="host@example.com",
-            MAIL_DELIVERY="manual",
-        )
-        self.db = SQLAlchemy(model_class=Base)
-        self.db.init_app(self.app)
-        Mail(db=self.db).init_app(self.app)
-        self.app.register_blueprint(desk(lambda action, email: True, who=lambda: "susan"), url_prefix="/desk")
-        # The email's own page is not what is tested here.
-        self.app.url_build_error_handlers.append(lambda error, endpoint, values: f"/desk/email/{values.get('email_id')}/")
-        self.asked: list[str] = []
-        self.app.after_request(self._note)
-        with self.app.app_context():
-            self.db.create_all()
-        self._server = make_server("127.0.0.1", 0, self.app, threaded=True)
-        self.url = f"http://127.0.0.1:{self._server.port}/desk"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-
-    def _note(self, response: Any) -> Any:
-        from flask import request
-
-        self.asked.append(request.path)
-        return response
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-        with self.app.app_context():
-            self.db.engine.dispose()
-
-    @contextmanager
-    def session(self) -> Iterator[Any]:
-        with self.app.app_context():
-            yield self.db.session
-            self.db.session.commit()
+class Host(DeskHost):
+    """A served app with a desk, and what a test does to its outbox."""
 
     def put(self, count: int = 1, status: str = "queued", **columns: Any) -> None:
         with self.session() as session:
@@ -96,6 +44,7 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
     host = Host(tmp_path)
+    host.start()
     yield host
     host.stop()
 
@@ -117,7 +66,7 @@ def rows(page: Page) -> list[str]:
 
 def test_new_emails_appear_and_the_place_is_kept(host: Host, page: Page) -> None:
     host.put(20)
-    page.goto(f"{host.url}/outbox/")
+    page.goto(f"{host.url}/desk/outbox/")
     assert len(rows(page)) == 20
     page.locator("tr[data-id='5']").scroll_into_view_if_needed()
     top = page.locator("tr[data-id='5']").bounding_box()["y"]
@@ -134,7 +83,7 @@ def test_new_emails_appear_and_the_place_is_kept(host: Host, page: Page) -> None
 
 def test_while_rows_are_selected_new_ones_wait_behind_a_button(host: Host, page: Page) -> None:
     host.put(3)
-    page.goto(f"{host.url}/outbox/")
+    page.goto(f"{host.url}/desk/outbox/")
     expect(page.get_by_role("button", name="Cancel", exact=True)).to_be_disabled()
     page.get_by_label("Select email 2 to b@example.com").check()
     expect(page.locator("#selected")).to_have_text("With 1 selected email:")
@@ -148,7 +97,7 @@ def test_while_rows_are_selected_new_ones_wait_behind_a_button(host: Host, page:
 
 
 def test_an_empty_outbox_fills(host: Host, page: Page) -> None:
-    page.goto(f"{host.url}/outbox/")
+    page.goto(f"{host.url}/desk/outbox/")
     expect(page.get_by_text("The outbox is empty.")).to_be_visible()
     host.put()
     expect(page.locator("#list tbody tr")).to_have_count(1, timeout=15_000)
@@ -158,7 +107,7 @@ def test_an_empty_outbox_fills(host: Host, page: Page) -> None:
 def test_a_hidden_page_asks_nothing(host: Host, page: Page) -> None:
     host.put()
     page.add_init_script("Object.defineProperty(document, 'hidden', {get: () => window.isHidden ?? true})")
-    page.goto(f"{host.url}/outbox/")
+    page.goto(f"{host.url}/desk/outbox/")
     page.wait_for_timeout(4500)
     assert "/desk/outbox/new/" not in host.asked
     page.evaluate("window.isHidden = false; document.dispatchEvent(new Event('visibilitychange'))")
@@ -172,7 +121,7 @@ def test_a_hidden_page_asks_nothing(host: Host, page: Page) -> None:
 
 def test_by_keyboard_alone_one_selects_emails_and_cancels_them(host: Host, page: Page) -> None:
     host.put(3)
-    page.goto(f"{host.url}/outbox/")
+    page.goto(f"{host.url}/desk/outbox/")
     page.get_by_label("Select all shown").focus()
     page.keyboard.press("Space")
     expect(page.locator("#selected")).to_have_text("With 3 selected emails:")
@@ -188,7 +137,7 @@ def test_an_action_on_a_search_works_itself_off(host: Host, page: Page, monkeypa
     monkeypatch.setattr(bulk, "CHUNK", 2)
     monkeypatch.setattr("flask_outbox.desk.pages.actions.STEP", 0)
     host.put(7, "failed")
-    page.goto(f"{host.url}/outbox/?q=status:failed")
+    page.goto(f"{host.url}/desk/outbox/?q=status:failed")
     page.get_by_role("link", name="Retry …").click()
     expect(page.locator("#found")).to_have_text("7 emails")
     page.get_by_role("button", name="Retry them all").click()
@@ -202,7 +151,7 @@ def test_who_looks_at_an_unfinished_action_does_not_go_on_with_it(host: Host, pa
     host.put(2, "failed")
     with host.app.app_context():
         bulk.begin(host.db.engine, "retry", "status:failed", 2, bulk.Operator("bob", "192.0.2.1"))
-    page.goto(f"{host.url}/actions/1/")
+    page.goto(f"{host.url}/desk/actions/1/")
     page.wait_for_timeout(500)
     expect(page.locator("#state")).to_have_text("Not finished.")
     assert host.statuses() == ["failed"] * 2
@@ -220,7 +169,7 @@ def test_a_long_search_goes_on_by_itself(host: Host, page: Page, monkeypatch: An
     host.put(1, subject="invoice 1")
     host.put(8)
     host.put(1, subject="invoice 2")
-    page.goto(f"{host.url}/outbox/?q=invoice")
+    page.goto(f"{host.url}/desk/outbox/?q=invoice")
     expect(page.locator("#list tbody tr")).to_have_count(2, timeout=15_000)
     expect(page.locator("#search-on")).to_have_count(0)
     expect(page.locator("#found")).to_have_text("2 emails found")
@@ -232,10 +181,10 @@ def test_what_strangers_write_runs_nothing(host: Host, page: Page) -> None:
     with host.app.app_context():
         bulk.begin(host.db.engine, "retry", f"'{HOSTILE.split(maxsplit=1)[0]}", 2, bulk.Operator(HOSTILE, HOSTILE[:100]))
     for path in ("outbox/", "actions/preview/?action=retry&q=", "actions/1/", "audit/"):
-        page.goto(f"{host.url}/{path}")
+        page.goto(f"{host.url}/desk/{path}")
         assert page.title() != "bad"
         assert page.locator("main img, main script").count() == 0
-    page.goto(f"{host.url}/outbox/")
+    page.goto(f"{host.url}/desk/outbox/")
     host.put(1, "failed", subject=HOSTILE)
     expect(page.locator("#list tbody tr")).to_have_count(2, timeout=15_000)
     assert page.title() != "bad"
@@ -246,12 +195,12 @@ def test_it_works_without_scripts(host: Host, browser: Browser) -> None:
     host.put(3, "failed")
     with browser.new_context(java_script_enabled=False) as context:
         page = context.new_page()
-        page.goto(f"{host.url}/outbox/")
+        page.goto(f"{host.url}/desk/outbox/")
         page.get_by_label("Select email 3 to b@example.com").check()
         page.get_by_label("Select email 2 to b@example.com").check()
         page.get_by_role("button", name="Retry", exact=True).click()
         expect(page.locator("#result")).to_have_text("2 of 2 emails queued again")
-        page.goto(f"{host.url}/outbox/?q=status:failed")
+        page.goto(f"{host.url}/desk/outbox/?q=status:failed")
         page.get_by_role("link", name="Retry …").click()
         page.get_by_role("button", name="Retry it").click()
         page.get_by_role("button", name="Continue").click()
@@ -266,5 +215,5 @@ def test_nothing_is_wider_than_the_screen(host: Host, page: Page, width: int) ->
         bulk.begin(host.db.engine, "retry", f"subject:{'x' * 200}", 2, bulk.Operator("w" * 200, "192.0.2.1"))
     page.set_viewport_size({"width": width, "height": 800})
     for path in ("outbox/", f"outbox/?q={'x' * 200}", "actions/preview/?action=retry&q=", "actions/1/", "audit/"):
-        page.goto(f"{host.url}/{path}")
+        page.goto(f"{host.url}/desk/{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path

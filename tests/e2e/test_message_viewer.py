@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from flask_sqlalchemy import SQLAlchemy
 from playwright.sync_api import expect
-from sqlalchemy.orm import DeclarativeBase
-from werkzeug.serving import make_server
 
-from flask_outbox import Mail, Message, enqueue
-from flask_outbox.desk import Maildir, desk, mailbox
+from flask_outbox import Message, enqueue
+from flask_outbox.desk import Maildir, mailbox
 from flask_outbox.store.models import attempts, contents, emails
 from flask_outbox.testing import SmtpServer, reply
+from tests.e2e.served import DeskHost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,10 +27,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 # A second: what a page of ours loads is there within 200 ms.
 LONG_ENOUGH = 1000
-
-
-class Base(DeclarativeBase):
-    pass
 
 
 class Listener(ThreadingHTTPServer):
@@ -74,40 +68,23 @@ def listener() -> Iterator[Listener]:
 
 
 @pytest.fixture
-def host(tmp_path: Path, smtp: SmtpServer) -> Iterator[Flask]:
-    app = Flask(__name__, root_path=str(tmp_path), instance_path=str(tmp_path))
-    app.config.update(
-        SECRET_KEY="a key for tests alone",
-        SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path / 'host.sqlite3'}",
-        MAIL_DEFAULT_SENDER="host@example.com",
-        MAIL_SERVER="127.0.0.1",
-        MAIL_PORT=smtp.port,
-        MAIL_DELIVERY="manual",
-    )
-    db = SQLAlchemy(model_class=Base)
-    db.init_app(app)
-    Mail(db=db).init_app(app)
-    app.register_blueprint(
-        desk(lambda action, email: True, who=lambda: "susan", to_me=lambda: "me@example.com"), url_prefix="/desk"
-    )
-    app.register_blueprint(mailbox(development=True), url_prefix="/mailbox")
-    app.extensions["db"] = db
-    with app.app_context():
-        db.create_all()
-        yield app
-        db.session.remove()
-        db.engine.dispose()
+def served_host(tmp_path: Path, smtp: SmtpServer) -> Iterator[DeskHost]:
+    host = DeskHost(tmp_path, MAIL_SERVER="127.0.0.1", MAIL_PORT=smtp.port)
+    host.app.register_blueprint(mailbox(development=True), url_prefix="/mailbox")
+    host.start()
+    with host.app.app_context():
+        yield host
+    host.stop()
 
 
 @pytest.fixture
-def url(host: Flask) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, host, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def host(served_host: DeskHost) -> Flask:
+    return served_host.app
+
+
+@pytest.fixture
+def url(served_host: DeskHost) -> str:
+    return served_host.url
 
 
 @pytest.fixture

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask
-from flask_sqlalchemy import SQLAlchemy
+from flask import request
 from playwright.sync_api import expect
-from werkzeug.serving import make_server
 
-from flask_outbox import Mail, Message, enqueue
-from flask_outbox.desk import desk
+from flask_outbox import Message, enqueue
 from flask_outbox.store.models import Email
 from flask_outbox.store.status import kept
+from tests.e2e.served import DeskHost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,34 +24,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.browser
 
 
-class Host:
-    """An app with a desk, served on loopback; *asked* are the paths that were asked for."""
+class Host(DeskHost):
+    """A served app with a desk, whose overview can be down."""
 
     def __init__(self, folder: Path) -> None:
-        self.app = Flask(__name__, root_path=str(folder))
-        self.app.config.update(
-            SECRET_KEY="a key for tests alone",
-            SQLALCHEMY_DATABASE_URI=f"sqlite:///{folder / 'host.sqlite3'}",
-            MAIL_DEFAULT_SENDER="host@example.com",
-            TESTING=True,
-        )
-        self.db = SQLAlchemy(self.app)
-        Mail(self.app, self.db)
-        self.app.register_blueprint(desk(lambda action, email: True), url_prefix="/desk")
-        self.asked: list[str] = []
+        super().__init__(folder)
         self.is_down = False
-        self.app.before_request(self._note)
-        with self.app.app_context():
-            self.db.create_all()
-        self._server = make_server("127.0.0.1", 0, self.app, threaded=True)
-        self.url = f"http://127.0.0.1:{self._server.port}/desk/"
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
+        self.app.before_request(self._answer)
+        self.start()
 
-    def _note(self) -> Any:
-        from flask import request
-
-        self.asked.append(request.path)
+    def _answer(self) -> Any:
         return ("down", 503) if self.is_down and request.path.endswith("/overview/") else None
 
     @property
@@ -67,13 +46,6 @@ class Host:
             email = enqueue(Message("hi", ["b@example.com"], "text"))[0]
             self.db.session.execute(sa.update(Email).where(Email.id == email.id).values(status="failed", failure=failure))
             self.db.session.commit()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join(5)
-        self._server.server_close()
-        with self.app.app_context():
-            self.db.engine.dispose()
 
 
 @pytest.fixture
@@ -103,7 +75,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 def test_new_figures_appear_and_nothing_that_the_reader_does_is_lost(host: Host, page: Page) -> None:
     host.fail("550 first")
-    page.goto(host.url)
+    page.goto(f"{host.url}/desk/")
     page.locator("#show-good").click()
     link = page.get_by_role("link", name="550 first", exact=True)
     link.focus()
@@ -117,7 +89,7 @@ def test_new_figures_appear_and_nothing_that_the_reader_does_is_lost(host: Host,
 
 
 def test_a_paused_page_does_not_ask_again(host: Host, page: Page) -> None:
-    page.goto(host.url)
+    page.goto(f"{host.url}/desk/")
     page.get_by_role("button", name="Stop refreshing").click()
     page.clock.run_for(30_000)
     assert host.refreshes == 0
@@ -127,14 +99,14 @@ def test_a_paused_page_does_not_ask_again(host: Host, page: Page) -> None:
 
 
 def test_selected_text_stays_selected(host: Host, page: Page) -> None:
-    page.goto(host.url)
+    page.goto(f"{host.url}/desk/")
     page.evaluate("getSelection().selectAllChildren(document.querySelector('#headline'))")
     page.clock.run_for(20_000)
     assert host.refreshes == 0
 
 
 def test_an_error_is_waited_out_and_the_figures_stay(host: Host, page: Page) -> None:
-    page.goto(host.url)
+    page.goto(f"{host.url}/desk/")
     host.is_down = True
     with page.expect_response("**/overview/**"):
         page.clock.run_for(6000)
@@ -155,7 +127,7 @@ def test_an_error_is_waited_out_and_the_figures_stay(host: Host, page: Page) -> 
 def test_the_page_is_no_wider_than_the_screen(host: Host, page: Page, width: int) -> None:
     host.fail("550 5.1.1 " + "averylongwordwithoutaspace" * 6)
     page.set_viewport_size({"width": width, "height": 800})
-    page.goto(host.url)
+    page.goto(f"{host.url}/desk/")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -163,7 +135,7 @@ def test_without_javascript_everything_is_there(host: Host, browser: Browser) ->
     host.fail("550 first")
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.goto(host.url)
+    page.goto(f"{host.url}/desk/")
     expect(page.get_by_role("link", name="550 first", exact=True)).to_be_visible()
     expect(page.get_by_role("button", name="Stop refreshing")).to_have_count(0)
     page.get_by_role("link", name="week").click()

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from flask import Flask
-from flask_sqlalchemy import SQLAlchemy
 from playwright.sync_api import expect
-from werkzeug.serving import make_server
 
-from flask_outbox import Mail
-from flask_outbox.desk import desk
+from tests.e2e.served import DeskHost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,44 +28,23 @@ HTML = """<!doctype html>
 LOOKS = {"Light": (250, 250, 250), "Dark": (20, 20, 20), "Inverted": (5, 5, 5)}
 
 
-class Host:
-    """A host app with one mail, on a port of its own; ``fetched`` are the paths that were asked for outside the desk."""
+class Host(DeskHost):
+    """A served app with one mail; ``fetched`` are the paths that were asked for outside the desk."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         self.fetched: list[str] = []
-        app = Flask(__name__, root_path=str(folder))
-        app.config.update(
-            SECRET_KEY="a key for tests alone",
-            SQLALCHEMY_DATABASE_URI=f"sqlite:///{folder / 'host.sqlite3'}",
-            MAIL_DEFAULT_SENDER="host@example.com",
-            MAIL_DELIVERY="manual",
-        )
-        self.db = SQLAlchemy(app)
-        Mail(app, self.db)
-        app.register_blueprint(desk(lambda action, email: True, to_me=lambda: "operator@example.com"), url_prefix="/desk")
-        app.add_url_rule("/elsewhere/<path:path>", view_func=self._elsewhere)
-        with app.app_context():
-            self.db.create_all()
-        self.app, self.server = app, make_server("127.0.0.1", 0, app, threaded=True)
-        self.url = f"http://127.0.0.1:{self.server.port}"
+        self.app.add_url_rule("/elsewhere/<path:path>", view_func=self._elsewhere)
+        self.start()
         mails = folder / "templates" / "mail"
         mails.mkdir(parents=True)
         (mails / "hello.txt").write_text("Hello")
         (mails / "hello.html").write_text(HTML.format(elsewhere=f"{self.url}/elsewhere"))
         (mails / "hello.py").write_text('subject = "Hi"\ndef default(): return {}\ndef other(): return {}\n')
-        self._thread = threading.Thread(target=self.server.serve_forever)
-        self._thread.start()
 
     def _elsewhere(self, path: str) -> str:
         self.fetched.append(path)
         return ""
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self._thread.join()
-        self.server.server_close()
-        with self.app.app_context():
-            self.db.engine.dispose()
 
 
 @pytest.fixture
