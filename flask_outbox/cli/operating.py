@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,9 @@ import click
 
 from ..state import current_state
 from ..store.models import Status
-from ..store.operations.actions import cancel, purge, retry, retry_all
+from ..store.operations import bulk
+from ..store.operations.actions import purge
+from ..store.operations.operator import Operator, cancel_one, note_purge, retry_one
 from ..store.status.counts import count_by_status
 from .group import mail_cli
 from .parameters import LARGEST_ID, Age, email_id
@@ -41,7 +44,7 @@ def deliver_command() -> None:
 @email_id
 def cancel_command(email_id: int) -> None:
     """Cancel a waiting email."""
-    cancel(current_state().engine, email_id)
+    cancel_one(current_state().engine, email_id, _operator())
     click.echo(f"email {email_id} cancelled")
 
 
@@ -56,9 +59,10 @@ def retry_command(email_id: int | None, status: str | None) -> None:
         raise click.UsageError(message)
     state, number = current_state(), 1
     if status is not None:
-        number = retry_all(state.engine, Status(status))
+        expected = count_by_status(state.engine).get(status, 0)
+        number = bulk.run(state.engine, "retry", f"status:{status}", expected, _operator())
     else:
-        retry(state.engine, email_id or 0)
+        retry_one(state.engine, email_id or 0, _operator())
     click.echo(f"{count(number, 'email')} queued again")
     if number:
         state.ring()
@@ -72,4 +76,18 @@ def purge_command(older_than: timedelta) -> None:
     It takes small transactions, so that it does not block delivery. After that, flask mail send-many no longer knows who has
     got an email.
     """
-    click.echo(f"{count(sum(purge(current_state().engine, older_than)), 'email')} deleted")
+    engine = current_state().engine
+    number = sum(purge(engine, older_than))
+    if number:
+        age = str(older_than).removesuffix(", 0:00:00")
+        note_purge(engine, number, f"finished more than {age} before", _operator())
+    click.echo(f"{count(number, 'email')} deleted")
+
+
+def _operator() -> Operator:
+    """Return who runs the command, for the audit: the user of this machine, if it has a name."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = "somebody"
+    return Operator(name, click.get_current_context().command_path)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from flask import abort, g, request
+from flask import abort, g
 from sqlalchemy.orm import Session
 
 from ..state import current_state
 from ..store.database.clock import database_now
 from ..store.models import Status
 from ..store.operations.actions import RETRIABLE
-from ..store.operations.operator import Operator
 from ..store.reading.answer import Answer, answer
 from ..store.reading.history import Event, read_events
 from ..store.reading.one import is_erased, load_email
@@ -123,8 +122,3 @@ def _buttons(email: Email, *, is_erased: bool) -> list[Button]:
         Button(Action.SEND_TO_ME.value, "Send to me"),
     )
     return [button for button in buttons if can[Action(button.action)] and may(Action(button.action), email)]
-
-
-def current_operator() -> Operator:
-    """Return who acts, for the audit."""
-    return Operator(str(current_desk().who()), request.remote_addr or "")

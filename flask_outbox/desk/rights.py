@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from flask import abort, current_app, request
 
+from ..store.operations.operator import Operator
+
 if TYPE_CHECKING:
     from ..store.models import Email
 
@@ -45,3 +47,8 @@ def require(action: Action, email: Email | None = None) -> None:
 def current_desk() -> Any:
     """Return the blueprint of the desk that answers this request."""
     return current_app.blueprints[request.blueprint or ""]
+
+
+def current_operator() -> Operator:
+    """Return who acts, as the audit records it."""
+    return Operator(str(current_desk().who()), request.remote_addr or "")

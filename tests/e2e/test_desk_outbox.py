@@ -11,6 +11,7 @@ from playwright.sync_api import expect
 from flask_outbox import Message, enqueue
 from flask_outbox.store.models import Audit, Content, Email
 from flask_outbox.store.operations import bulk
+from flask_outbox.store.operations.operator import Operator
 from tests.e2e.served import DeskHost
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def test_an_action_on_a_search_works_itself_off(host: Host, page: Page, monkeypa
 def test_who_looks_at_an_unfinished_action_does_not_go_on_with_it(host: Host, page: Page) -> None:
     host.put(2, "failed")
     with host.app.app_context():
-        bulk.begin(host.db.engine, "retry", "status:failed", 2, bulk.Operator("bob", "192.0.2.1"))
+        bulk.begin(host.db.engine, "retry", "status:failed", 2, Operator("bob", "192.0.2.1"))
     page.goto(f"{host.url}/desk/actions/1/")
     page.wait_for_timeout(500)
     expect(page.locator("#state")).to_have_text("Not finished.")
@@ -179,7 +180,7 @@ def test_a_long_search_goes_on_by_itself(host: Host, page: Page, monkeypatch: An
 def test_what_strangers_write_runs_nothing(host: Host, page: Page) -> None:
     host.put(1, "failed", subject=HOSTILE, reply=HOSTILE, template=HOSTILE, failure=HOSTILE[:200], recipient=f"{HOSTILE}@x.example")
     with host.app.app_context():
-        bulk.begin(host.db.engine, "retry", f"'{HOSTILE.split(maxsplit=1)[0]}", 2, bulk.Operator(HOSTILE, HOSTILE[:100]))
+        bulk.begin(host.db.engine, "retry", f"'{HOSTILE.split(maxsplit=1)[0]}", 2, Operator(HOSTILE, HOSTILE[:100]))
     for path in ("outbox/", "actions/preview/?action=retry&q=", "actions/1/", "audit/"):
         page.goto(f"{host.url}/desk/{path}")
         assert page.title() != "bad"
@@ -212,7 +213,7 @@ def test_it_works_without_scripts(host: Host, browser: Browser) -> None:
 def test_nothing_is_wider_than_the_screen(host: Host, page: Page, width: int) -> None:
     host.put(2, "failed", subject="x" * 300, reply="y" * 300, template="z" * 150)
     with host.app.app_context():
-        bulk.begin(host.db.engine, "retry", f"subject:{'x' * 200}", 2, bulk.Operator("w" * 200, "192.0.2.1"))
+        bulk.begin(host.db.engine, "retry", f"subject:{'x' * 200}", 2, Operator("w" * 200, "192.0.2.1"))
     page.set_viewport_size({"width": width, "height": 800})
     for path in ("outbox/", f"outbox/?q={'x' * 200}", "actions/preview/?action=retry&q=", "actions/1/", "audit/"):
         page.goto(f"{host.url}/desk/{path}")

@@ -14,7 +14,9 @@ import sqlalchemy as sa
 from flask_outbox import Email, JsonFormatter, Message, enqueue, json_logs
 from flask_outbox.events import log as events
 from flask_outbox.store import outbox as outbox_module
-from flask_outbox.store.operations.actions import cancel, retry, retry_all
+from flask_outbox.store.operations import bulk
+from flask_outbox.store.operations.actions import cancel, retry
+from flask_outbox.store.operations.operator import Operator
 from flask_outbox.testing import reply
 from flasky.extensions import csrf, db
 
@@ -130,10 +132,12 @@ def test_the_operators_actions(json_lines: Lines, put: Any, quiet: Flask) -> Non
     engine = quiet.extensions["mail"].engine
     cancel(engine, 1)
     retry(engine, 1)
-    retry_all(engine, outbox_module.Status.FAILED)
+    cancel(engine, 1)
+    bulk.run(engine, "retry", "status:cancelled", 1, Operator("susan", "192.0.2.1"))
     assert [(event, email_id) for event, email_id, _ in facts(json_lines())] == [
         ("cancelled", 1),
         ("retried", 1),
+        ("cancelled", 1),
         ("retried", None),
     ]
 

@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session, joinedload
 from ...state import current_state
 from ...store.models import Content, Email
 from ...store.operations import bulk
-from ...store.operations.bulk import KINDS, NoSuchAction, Operator
+from ...store.operations.bulk import KINDS, NoSuchAction
 from ...store.reading.listing import changed_ids, read_action, read_rows
 from ...store.reading.search import NotUnderstood, Search
-from ..rights import Action, current_desk, may, require
+from ..rights import Action, current_operator, may, require
 from .arguments import id_argument, read_ids, understand
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def act() -> ResponseReturnValue:
         abort(400, "No email is selected. Go back, and select some.")
     _require_each(chosen, ids)
     engine = current_state().engine
-    audit_id = bulk.act(engine, chosen, ids, operator())
+    audit_id = bulk.act(engine, chosen, ids, current_operator())
     with engine.connect() as connection:
         changed = read_action(connection, audit_id).changed
     _ring(chosen, changed)
@@ -92,7 +92,7 @@ def step(audit_id: int) -> ResponseReturnValue:
     """Go on with an action for a second; answer a script with how far it has come, and a form with the page."""
     chosen, engine = _open_action(audit_id), current_state().engine
     try:
-        _ring(chosen, bulk.step(engine, audit_id, operator(), STEP))
+        _ring(chosen, bulk.step(engine, audit_id, current_operator(), STEP))
     except NoSuchAction as missing:
         abort(404, str(missing))
     if request.accept_mimetypes.best != "application/json":
@@ -106,21 +106,16 @@ def stop(audit_id: int) -> ResponseReturnValue:
     """End an action before it has come to its end."""
     _open_action(audit_id)
     try:
-        bulk.stop(current_state().engine, audit_id, operator())
+        bulk.stop(current_state().engine, audit_id, current_operator())
     except NoSuchAction as missing:
         abort(404, str(missing))
     return redirect(url_for(".action", audit_id=audit_id), 303)
 
 
-def operator() -> Operator:
-    """Return who acts, as the audit records it."""
-    return Operator(str(current_desk().who()), request.remote_addr or "")
-
-
 def _begin(chosen: Action, line: str) -> ResponseReturnValue:
     (expected,) = read_ids([request.form.get("expected") or "0"], 1)
     try:
-        audit_id = bulk.begin(current_state().engine, chosen, line, min(expected, 2**31 - 1), operator())
+        audit_id = bulk.begin(current_state().engine, chosen, line, min(expected, 2**31 - 1), current_operator())
     except NotUnderstood as explained:
         abort(400, str(explained))
     return redirect(url_for(".action", audit_id=audit_id), 303)

@@ -12,8 +12,8 @@ from ...store.models import Priority
 from ...store.operations.operator import note_read
 from ...store.reading.one import load_source
 from ...store.reading.search import quoted
-from ..email_state import add_teardown, current_operator, desk_session, find_email, find_state
-from ..rights import Action, may, require
+from ..email_state import add_teardown, desk_session, find_email, find_state
+from ..rights import Action, current_operator, may, require
 from ..viewer import Places, file_response, html_response, make_viewer, source_response
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from ...state import current_state
 from ...store.operations.actions import NotPossible
 from ...store.operations.again import send_again, send_copy
 from ...store.operations.operator import cancel_one, retry_one
-from ..email_state import current_operator, desk_session, find_email
-from ..rights import Action, current_desk, require
+from ..email_state import desk_session, find_email
+from ..rights import Action, current_desk, current_operator, require
 from .email import PATH, email_page
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ...previews.samples import Samples, read_samples
 from ...state import current_state
 from ...store.operations.audit import record
 from ..frame import SANDBOX, has_dark_colours
-from ..rights import Action, current_desk, require
+from ..rights import Action, current_desk, current_operator, require
 from ..viewer import COLOURS, WIDTHS, Choice, chosen, html_response
 
 if TYPE_CHECKING:
@@ -91,10 +91,11 @@ def send_template(name: str) -> ResponseReturnValue:
         except InvalidMessage as error:
             abort(400, str(error))
         session.flush()
+        operator = current_operator()
         record(
             session.connection(),
-            actor=current_desk().who(),
-            address=request.remote_addr or "",
+            actor=operator.name,
+            address=operator.address,
             action=Action.PREVIEW.value,
             emails=[email.id],
             detail=f"{mail.name} ({variant or 'default'}), sent to {address}",

@@ -67,14 +67,6 @@ def retry(engine: Engine, email_id: int, note: Note | None = None) -> None:
     log.info("email %d was queued again by the operator", email_id, extra=facts("retried", email_id))
 
 
-def retry_all(engine: Engine, status: Status) -> int:
-    """Queue every email with *status* again, and return how many."""
-    with engine.begin() as connection:
-        number = _retry(connection, emails.c.status == status.value)
-    log.info("%d %s emails were queued again by the operator", number, status, extra=facts("retried"))
-    return number
-
-
 def purge(engine: Engine, older_than: timedelta) -> Iterator[int]:
     """Delete emails that reached their final status *older_than* ago, with their attempts; yield each transaction's count."""
     while count := _purge_chunk(engine, older_than):

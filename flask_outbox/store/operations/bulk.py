@@ -7,11 +7,13 @@ to the audit in the same transaction.
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
+from ...events import facts
 from ..database.clock import database_now
 from ..database.sqlite_lock import take_write_lock
 from ..models import Status, audits, emails
@@ -24,7 +26,11 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, Engine
 
+    from ...events import Event
     from ..reading.search import Number, Query
+    from .operator import Operator
+
+log = logging.getLogger(__name__)
 
 # In one transaction: SQLite's write lock is then held for 20 ms.
 CHUNK = 500
@@ -33,8 +39,12 @@ SEARCH = 0.2
 
 
 class Kind(NamedTuple):
-    """What an action does: *apply* changes the emails that meet a condition, among those with one of *statuses*."""
+    """What an action does: *apply* changes the emails that meet a condition, among those with one of *statuses*.
 
+    *event* is what the log calls it.
+    """
+
+    event: Event
     apply: Callable[[Connection, sa.ColumnElement[bool]], list[int]]
     statuses: tuple[Status, ...]
     needs_body: bool = False
@@ -45,17 +55,10 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "retry": Kind(retry_where, tuple(map(Status, RETRIABLE)), needs_body=True),
-    "cancel": Kind(cancel_where, tuple(map(Status, WAITING))),
-    "purge": Kind(purge_where, tuple(map(Status, FINISHED))),
+    "retry": Kind("retried", retry_where, tuple(map(Status, RETRIABLE)), needs_body=True),
+    "cancel": Kind("cancelled", cancel_where, tuple(map(Status, WAITING))),
+    "purge": Kind("purged", purge_where, tuple(map(Status, FINISHED))),
 }
-
-
-class Operator(NamedTuple):
-    """Who acts: the *name*, and the IP *address*."""
-
-    name: str
-    address: str
 
 
 class NoSuchAction(Exception):  # noqa: N818 - not an error of ours, but an answer to the operator
@@ -69,6 +72,7 @@ def act(engine: Engine, action: str, ids: Collection[int], by: Operator) -> int:
         changed = KINDS[action].apply(connection, emails.c.id.in_(sorted(ids)))
         audit_id = record(connection, actor=by.name, address=by.address, action=action, emails=changed)
         connection.execute(sa.update(audits).where(audits.c.id == audit_id).values(expected=len(set(ids))))
+    _log(KINDS[action].event, changed)
     return audit_id
 
 
@@ -99,6 +103,11 @@ def step(engine: Engine, audit_id: int, by: Operator, seconds: float) -> int:
         changed += _change_some(engine, row, by)
         if time.monotonic() >= deadline:
             return changed
+
+
+def run(engine: Engine, action: str, line: str, expected: int, by: Operator) -> int:
+    """Begin an action on all emails that the search *line* finds now, work it off, and return how many it has changed."""
+    return step(engine, begin(engine, action, line, expected, by), by, float("inf"))
 
 
 def stop(engine: Engine, audit_id: int, by: Operator) -> None:
@@ -139,7 +148,15 @@ def _change_some(engine: Engine, row: Any, by: Operator) -> int:
         add_emails(connection, row.id, changed)
         more = {"changed": audits.c.changed + len(changed)}
         connection.execute(sa.update(audits).where(audits.c.id == row.id).values(more))
+    _log(kind.event, changed)
     return len(changed)
+
+
+def _log(event: Event, changed: list[int]) -> None:
+    if changed:
+        log.info(
+            "%d %s %s by an operator", len(changed), "email was" if len(changed) == 1 else "emails were", event, extra=facts(event)
+        )
 
 
 def _move(connection: Connection, row: Any, reached: int | None, by: Operator) -> bool:

@@ -23,7 +23,7 @@ NOTED_FOR = timedelta(hours=1)
 
 
 class Operator(NamedTuple):
-    """Who acts: the *name* and the IP *address*, as the audit records them."""
+    """Who acts: the *name*, and from where: an IP *address*, or a command."""
 
     name: str
     address: str
@@ -37,6 +37,13 @@ def retry_one(engine: Engine, email_id: int, operator: Operator) -> None:
 def cancel_one(engine: Engine, email_id: int, operator: Operator) -> None:
     """Cancel a queued or held email; raise NotPossible for any other."""
     cancel(engine, email_id, partial(_note, email_id=email_id, operator=operator, action="cancel"))
+
+
+def note_purge(engine: Engine, number: int, what: str, operator: Operator) -> None:
+    """Record that *operator* has deleted a *number* of emails; *what* says in words which."""
+    with engine.begin() as connection:
+        take_write_lock(connection)
+        record(connection, actor=operator.name, address=operator.address, action="purge", detail=f"{number} deleted: {what}")
 
 
 def note_read(engine: Engine, email_id: int, operator: Operator) -> None:

@@ -10,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_outbox import Email
+from flask_outbox.store.models import Audit
 from flask_outbox.testing import SmtpServer, drop, reply
 from flasky.extensions import db
 
@@ -129,6 +130,38 @@ def test_retry_all_that_failed(run: Any, put: Put, deliver: Read, statuses: Read
     assert run("retry", "--failed").output == "2 emails queued again\n"
     assert statuses() == ["queued", "queued", "sent"]
     assert run("retry", "--held").output == "0 emails queued again\n"
+
+
+def test_the_audit_has_what_the_commands_do(run: Any, put: Put, deliver: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "susan")
+    email = put()
+    run("cancel", str(email.id))
+    run("retry", str(email.id))
+    run("cancel", str(email.id))
+    deliver()
+    with db.engine.begin() as connection:
+        connection.execute(sa.update(Email).values(status="failed", finished_at=datetime.now(UTC) - timedelta(days=31)))
+    run("retry", "--failed")
+    with db.engine.begin() as connection:
+        connection.execute(sa.update(Email).values(status="sent", finished_at=datetime.now(UTC) - timedelta(days=31)))
+    run("purge", "--older-than", "30d")
+    done = db.session.execute(sa.select(Audit).order_by(Audit.id)).scalars().all()
+    assert [(one.action, one.changed, one.search) for one in done] == [
+        ("cancel", 1, None),
+        ("retry", 1, None),
+        ("cancel", 1, None),
+        ("retry", 1, "status:failed"),
+        ("purge", 0, None),
+    ]
+    assert {one.actor for one in done} == {"susan"}
+    assert done[-1].detail == "1 deleted: finished more than 30 days before"
+    assert all(one.address.endswith(one.action) for one in done)
+
+
+def test_a_user_without_a_name_is_somebody(run: Any, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: {}["no such user"])
+    run("cancel", str(put().id))
+    assert db.session.scalars(sa.select(Audit.actor)).all() == ["somebody"]
 
 
 @pytest.mark.parametrize("words", [("retry",), ("retry", "1", "--failed"), ("retry", "0"), ("cancel", "x"), ("purge",)])

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_outbox import Attempt, Email, Message, Status, enqueue
+from flask_outbox import Attempt, Email, Message, enqueue
 from flask_outbox.store.models import Content
-from flask_outbox.store.operations import actions
+from flask_outbox.store.operations import actions, bulk
 from flask_outbox.store.operations.actions import NotPossible
+from flask_outbox.store.operations.operator import Operator
 from flask_outbox.store.outbox import Outbox, Try
 from flask_outbox.testing import SmtpServer, reply
 from flasky.extensions import db
@@ -82,7 +83,7 @@ def test_all_that_failed_is_retried_and_nothing_else(put: Put, deliver: Read, st
     for _ in range(3):
         put()
     deliver()
-    assert actions.retry_all(db.engine, Status.FAILED) == 2
+    assert bulk.run(db.engine, "retry", "status:failed", 2, Operator("susan", "192.0.2.1")) == 2
     deliver()
     assert statuses() == ["sent"] * 3
     assert len(smtp.accepted) == 3

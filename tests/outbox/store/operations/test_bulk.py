@@ -16,7 +16,8 @@ from flask_outbox import Email, Status
 from flask_outbox.store.models import Attempt, Audit, AuditedEmail, Content
 from flask_outbox.store.operations import bulk
 from flask_outbox.store.operations.audit import record
-from flask_outbox.store.operations.bulk import NoSuchAction, Operator, act, begin, step, stop
+from flask_outbox.store.operations.bulk import NoSuchAction, act, begin, step, stop
+from flask_outbox.store.operations.operator import Operator
 from flask_outbox.store.reading.search import NotUnderstood, parse
 from flasky.extensions import db
 
@@ -207,12 +208,12 @@ def test_workers_deliver_meanwhile_and_each_email_is_sent_or_cancelled(
 
 KILLED = """
 import sys, sqlalchemy as sa
-from flask_outbox.store.operations import bulk
+from flask_outbox.store.operations import bulk, operator
 bulk.CHUNK = 3
 engine = sa.create_engine(sys.argv[1], connect_args={"timeout": 15} if sys.argv[1].startswith("sqlite") else {})
 print("begins", flush=True)
 while True:
-    bulk.step(engine, int(sys.argv[2]), bulk.Operator("bob", "192.0.2.2"), 0)
+    bulk.step(engine, int(sys.argv[2]), operator.Operator("bob", "192.0.2.2"), 0)
 """
 
 
