@@ -74,7 +74,7 @@ def _lines(report: StatusReport, period: Period) -> Iterator[str]:
     if report.activity is None:
         return
     yield ""
-    yield _line("emails", ", ".join(f"{number} {status}" for status, number in report.counts.items()) or "none")
+    yield _line("emails", ", ".join(f"{number} {status}" for status, number in (report.counts or {}).items()) or "none")
     yield from _activity(report)
     yield _line("delivery", _delivery_time(report.delivery_time, period))
     yield ""

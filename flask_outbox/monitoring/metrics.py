@@ -63,8 +63,9 @@ def _health(report: StatusReport) -> Iterator[Metric]:
 
 
 def _emails(report: StatusReport) -> Iterator[Metric]:
-    counts = {status.value: float(report.counts.get(status, 0)) for status in Status}
-    yield _gauge("emails", "Emails in the outbox by status.", counts, "status")
+    if report.counts is not None:
+        counts = {status.value: float(report.counts.get(status, 0)) for status in Status}
+        yield _gauge("emails", "Emails in the outbox by status.", counts, "status")
     yield GaugeMetricFamily(f"{PREFIX}_due", "Emails that are due now, up to 100,000 of each priority.", report.waiting.due)
     oldest = report.waiting.oldest
     age = max((datetime.now(UTC) - oldest).total_seconds(), 0.0) if oldest else 0.0

@@ -86,7 +86,7 @@ def _read() -> dict[str, Any]:
         "period_words": words,
         "steps": parts,
         "charts": [_chart(steps, result, period) for result in Result if steps],
-        "counts": [(status.value, report.counts.get(status, 0)) for status in Status],
+        "counts": [(status.value, None if report.counts is None else report.counts.get(status, 0)) for status in Status],
         "median": precise(pace.median) if pace else None,
         "p95": precise(pace.p95) if pace else None,
         "groups": [(group, _search_line(group)) for group in report.groups[:MOST_GROUPS]],
@@ -105,11 +105,16 @@ def headline(report: StatusReport) -> str:
     waiting, is_healthy = report.waiting, report.health.is_healthy
     answer = "Mail goes out." if is_healthy else "Mail does not go out."
     if waiting.oldest is None:
-        scheduled = report.counts.get(Status.QUEUED, 0)
-        rest = f"Nothing is due; {number(scheduled)} scheduled for later." if scheduled else "Nothing is waiting."
-        return f"{answer} {rest}" if is_healthy else answer
+        return f"{answer} {_nothing_due(report.counts)}" if is_healthy else answer
     many = f"More than {number(MOST_COUNTED)}" if waiting.due >= MOST_COUNTED else number(waiting.due)
     return f"{answer} {many} waiting, the oldest for {duration(max(datetime.now(UTC) - waiting.oldest, ZERO))}."
+
+
+def _nothing_due(counts: dict[str, int] | None) -> str:
+    if counts is None:
+        return "Nothing is due."
+    scheduled = counts.get(Status.QUEUED, 0)
+    return f"Nothing is due; {number(scheduled)} scheduled for later." if scheduled else "Nothing is waiting."
 
 
 def precise(seconds: float) -> str:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from ..models import health
 from .activity import Activity, ActivityReader, Period
-from .counts import count_by_status
+from .counts import count_by_status, recent_counts
 from .groups import FailureGroup, read_groups
 from .health import HealthReport
 from .kept import Kept
@@ -52,15 +52,16 @@ class ServerStatus:
 class StatusReport:
     """The status; without a usable database only *health*, *database* and *redis* say something.
 
-    *counts* is how many emails have each status. *delivery_time* is that of the period asked for, None if no email was accepted in
-    it. *redis* is None if the app does not use one. *as_of* is when the oldest of the figures was read.
+    *counts* is how many emails have each status, or None while they are still being counted. *delivery_time* is that of the period
+    asked for, None if no email was accepted in it. *redis* is None if the app does not use one. *as_of* is when the oldest of the
+    figures was read.
     """
 
     health: HealthReport
     database: Service
     redis: Service | None = None
     server: ServerStatus | None = None
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] | None = None
     waiting: Waiting = field(default_factory=Waiting)
     activity: Activity | None = None
     delivery_time: DeliveryTime | None = None
@@ -105,6 +106,8 @@ class StatusReader:
         found_by_name = {first: self._kept.get(first, readers[first])}
         found_by_name |= {name: self._kept.get(name, readers[name], deadline) for name in others}
         values = {name.partition(" ")[0]: value for name, value in found_by_name.items()}
+        # A million emails take longer than a page may: they are counted beside it.
+        values["counts"] = count_by_status(self._engine) if seconds == float("inf") else recent_counts(self._engine)
         return StatusReport(found, as_of=min(map(self._kept.read_at, names)), **values)
 
     def _readers(self, period: Period, deadline: float) -> dict[str, Callable[[], Any]]:
@@ -116,7 +119,6 @@ class StatusReader:
             "server": partial(_read_server, self._server, engine),
             "waiting": partial(read_waiting, engine),
             "workers": lambda: tuple(read_workers(engine)),
-            "counts": partial(count_by_status, engine),
             "groups": lambda: tuple(read_groups(engine)),
             f"delivery_time {period}": partial(read_delivery_time, engine, period.length),
             "activity": lambda: self._activity.read(max(deadline - time.monotonic(), COUNTING)),

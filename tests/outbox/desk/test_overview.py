@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import sqlalchemy as sa
 
-from flask_outbox import Message, enqueue
+from flask_outbox import Message, Status, enqueue
 from flask_outbox.desk import Action
 from flask_outbox.store.models import Attempt, Email, Health, Worker
 from flask_outbox.store.status import kept
@@ -88,6 +88,13 @@ def test_an_empty_outbox_is_shown_as_one(client: FlaskClient) -> None:
 def test_email_for_later_is_not_said_to_wait(client: FlaskClient, put: Any) -> None:
     put(send_at=ago(hours=-2))
     assert "Mail goes out. Nothing is due; 1 scheduled for later." in look(client).text
+
+
+def test_emails_that_are_still_being_counted_are_not_shown_as_none(client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flask_outbox.store.status.status.recent_counts", lambda engine: None)
+    page = look(client)
+    assert "Mail goes out. Nothing is due." in page.text
+    assert page.text.count("…") == len(Status)
 
 
 def test_the_first_sentence_says_what_waits_and_for_how_long(client: FlaskClient, put: Any) -> None:
